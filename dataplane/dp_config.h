@@ -1,0 +1,94 @@
+/*
+ * dp_config.h - the "dataplane" and "pools" parts of the configuration, parsed and checked. Both
+ * processes use it: wirepostd checks the whole file, the data plane reads the same part.
+ *
+ * Errors name the JSON path and the remedy; all errors are gathered, not just the first. Unknown
+ * keys are errors. No I/O here: the caller gives parsed JSON.
+ */
+#ifndef WIREPOST_DP_CONFIG_H
+#define WIREPOST_DP_CONFIG_H
+
+#include "tcp/base.h"
+
+#include <jansson.h>
+
+#define DP_PORTS_MAX     16u
+#define DP_LANES_MAX     64u
+#define DP_ADDRESSES_MAX 65536u
+#define DP_NAME_MAX      64u
+
+/* Where a configuration goes wrong: grows by config_error_add(), free with config_errors_free(). */
+struct config_error {
+    char *path;    /* JSON pointer, such as /dataplane/ports/0/mtu */
+    char *message; /* what is wrong and what to write instead */
+};
+struct config_errors {
+    struct config_error *list;
+    size_t count;
+};
+void config_error_add(struct config_errors *errors, const char *path, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+void config_errors_free(struct config_errors *errors);
+/* Adds an error for each key of object that is not in the null-terminated list. */
+void config_check_keys(struct config_errors *errors, const char *path, json_t *object,
+                       const char *const *known);
+
+struct dp_address {
+    struct ip_addr addr;
+    uint32_t lane;             /* index in dp_config.lanes */
+    uint32_t pool;             /* index in dp_config.pools */
+    uint32_t index_in_pool;    /* 1.. : the {n} of the pool's EHLO name */
+};
+
+struct dp_lane {
+    uint32_t port;             /* index in dp_config.ports */
+    uint16_t queue;
+    uint16_t lcore;            /* CPU */
+};
+
+struct dp_port {
+    char name[DP_NAME_MAX];    /* the operator's name: wan0 */
+    char device[256];          /* PCI address or vdev with arguments */
+    uint16_t mtu;              /* 576..9000, default 1500 */
+    bool has_mac;
+    uint8_t mac[6];            /* "mac": "02:...": default the device's own */
+    struct ip_addr prefix4, gateway4; /* family 0: none */
+    uint8_t prefix4_len;
+    uint16_t n_queues;
+};
+
+struct dp_pool {
+    char name[DP_NAME_MAX];
+    char ehlo[256];            /* pattern with {n} and {ip}; checked host name after replacing */
+    uint32_t n_addresses;
+};
+
+struct dp_config {
+    struct dp_port ports[DP_PORTS_MAX];
+    uint32_t n_ports;
+    struct dp_lane lanes[DP_LANES_MAX]; /* by port, then queue */
+    uint32_t n_lanes;
+    struct dp_pool *pools;
+    uint32_t n_pools;
+    struct dp_address *addresses; /* sorted by lane, then in the order of the configuration */
+    uint32_t n_addresses;
+    uint32_t jobs_per_lane;    /* "jobs": slots of a channel, power of two, 64..65536, default 1024 */
+    uint64_t arena_bytes;      /* "arena_mb" per lane, default 64 MiB */
+    uint32_t sessions_per_lane; /* "sessions", default 4096 */
+    bool huge_pages;           /* default false: EAL runs with --no-huge */
+    uint32_t memory_mb;        /* EAL memory without huge pages, default 256 */
+    char eal_extra[512];       /* "eal": further EAL arguments */
+};
+
+/* Parses root["dataplane"] and root["pools"]. An address in two places, a queue twice, an lcore
+ * twice, an address outside its port's prefix, a pool that does not exist are errors. True when no
+ * error was added; ret_config must be freed with dp_config_free() in either case. */
+bool dp_config_parse(json_t *root, struct dp_config *ret_config, struct config_errors *errors);
+void dp_config_free(struct dp_config *config);
+
+/* "out-{n}.acme.example" with n = 3 -> "out-3.acme.example"; {ip} gives 192-0-2-1. False when buf is
+ * too small. */
+bool dp_pool_ehlo(const struct dp_config *config, const struct dp_address *address, char *buf,
+                  size_t buf_bytes);
+
+#endif

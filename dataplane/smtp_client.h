@@ -1,0 +1,137 @@
+/*
+ * smtp_client.h - an SMTP client session (RFC 5321) without I/O: one TCP connection to one server,
+ * any number of transactions after each other.
+ *
+ * Bytes, time and the job are parameters. The caller (a lane over utcp, or a kernel socket) does:
+ *
+ *     smtp_client_init()        the connection is established
+ *     smtp_client_start()       a transaction (MAIL..DOT) to carry out; one at a time
+ *     smtp_client_input()       bytes came from the server (smtp_client_eof() when it closed)
+ *     smtp_client_output()      fetch the next piece to send, until it returns false
+ *     smtp_client_deadline_ns() when smtp_client_on_deadline() wants to be called
+ *     smtp_client_next_event()  what happened
+ *
+ * Ownership: the strings, the results and the body of a transaction belong to the caller and stay
+ * unchanged from smtp_client_start() until SMTP_EV_TRANSACTION_DONE or SMTP_EV_CLOSED. No memory is
+ * allocated; the struct holds all, and a stopped session needs no clean-up.
+ *
+ * Safety: no bytes from the server make a recipient "delivered" but a 2xx reply to our own final
+ * dot while no reply is out of step. Replies are sanitised before they reach a result.
+ */
+#ifndef WIREPOST_SMTP_CLIENT_H
+#define WIREPOST_SMTP_CLIENT_H
+
+#include "dataplane/outcome.h"
+#include "tcp/base.h"
+
+#define SMTP_TEXT_MAX   256u  /* sanitised reply text kept, with NUL */
+#define SMTP_NAME_MAX   256u  /* host name with NUL */
+#define SMTP_PATH_MAX   320u  /* RFC 5321 4.5.3.1.3: 256, and room for UTF-8 */
+#define SMTP_LINE_MAX   2048u /* longest reply line kept; longer lines are a protocol error */
+#define SMTP_REPLY_LINES_MAX 128u
+#define SMTP_OUT_MAX    4096u /* unanswered command bytes at most (RFC 2920 3.1 deadlock rule) */
+
+/* RFC 5321 4.5.3.2. Zero takes the default in brackets (seconds there, milliseconds here). */
+struct smtp_timeouts {
+    uint32_t banner_ms;   /* [300 s] */
+    uint32_t ehlo_ms;     /* [300 s] */
+    uint32_t mail_ms;     /* [300 s] */
+    uint32_t rcpt_ms;     /* [300 s] */
+    uint32_t data_ms;     /* [120 s] for 354 */
+    uint32_t block_ms;    /* [180 s] without any progress of the body (smtp_client_progress()) */
+    uint32_t dot_ms;      /* [600 s] */
+    uint32_t rset_ms;     /* [20 s] */
+    uint32_t quit_ms;     /* [5 s] */
+};
+
+/* The reply behind a result. code 0: no reply (timeout, connection lost, our own decision). */
+struct smtp_reply {
+    uint16_t code;        /* 200..599, or 0 */
+    uint8_t enhanced[3];  /* class is 0 when the reply had none (RFC 3463; RFC 2034 4) */
+    uint8_t stage;        /* enum outcome_stage */
+    char text[SMTP_TEXT_MAX]; /* first line's text and more lines joined by " / ", printable */
+};
+
+struct smtp_recipient {
+    const char *address;      /* in: checked mailbox, without angle brackets */
+    enum outcome_kind kind;   /* out */
+    struct smtp_reply reply;  /* out */
+};
+
+struct smtp_body {
+    const uint8_t *prefix;    /* header fields made for this route, CRLF lines; may be null */
+    uint32_t prefix_len;
+    const uint8_t *data;      /* wire form: CRLF only, ends with CRLF, not dot-stuffed */
+    uint64_t len;
+    const uint32_t *stuff;    /* ascending offsets in data of dots that begin a line */
+    uint32_t n_stuff;
+};
+
+#define SMTP_NEED_8BITMIME 1u /* body has bytes above 127 (RFC 6152) */
+#define SMTP_NEED_SMTPUTF8 2u /* an address or a header has (RFC 6531) */
+
+struct smtp_transaction {
+    const char *mail_from;    /* "" is the null return path */
+    struct smtp_recipient *recipients;
+    uint32_t n_recipients;    /* >= 1 */
+    struct smtp_body body;
+    uint32_t needs;           /* SMTP_NEED_* */
+};
+
+/* A piece of output: bytes of our commands (valid until the next call), or body bytes, which stand
+ * in transaction.body.data or .prefix for as long as the transaction runs. */
+enum smtp_piece_kind { SMTP_PIECE_COMMAND, SMTP_PIECE_BODY, SMTP_PIECE_PREFIX };
+struct smtp_piece {
+    enum smtp_piece_kind kind;
+    const uint8_t *data;
+    uint32_t len;
+    uint64_t offset;      /* BODY, PREFIX: offset of data in it */
+    bool push;            /* last piece of a batch: nothing more to send until an answer comes */
+    bool final_dot;       /* this piece ends with the final dot: from here on the outcome is doubtful */
+};
+
+#define SMTP_EV_READY            1u /* greeting and EHLO done: a transaction may start */
+#define SMTP_EV_TRANSACTION_DONE 2u /* results are filled in */
+#define SMTP_EV_CLOSED           4u /* the session is over: close the connection; see close_reply */
+
+struct smtp_client; /* defined below, for embedding; no field is the caller's to write */
+
+/* ehlo: our name (FQDN or address literal), kept by reference. */
+void smtp_client_init(struct smtp_client *c, uint64_t now_ns, const char *ehlo,
+                      const struct smtp_timeouts *timeouts);
+
+/* Starts a transaction; allowed before SMTP_EV_READY (it waits) and after SMTP_EV_TRANSACTION_DONE.
+ * False when the session cannot take one (busy, quitting, closed): nothing was changed. */
+bool smtp_client_start(struct smtp_client *c, uint64_t now_ns, struct smtp_transaction *t);
+
+void smtp_client_input(struct smtp_client *c, uint64_t now_ns, const uint8_t *data, uint32_t len);
+/* The connection ended (FIN, RST, time-out of TCP): `why` is kept as the text of the outcome. */
+void smtp_client_eof(struct smtp_client *c, uint64_t now_ns, const char *why);
+
+/* Next piece, at most `room` bytes (room >= 512). False: nothing to send now. */
+bool smtp_client_output(struct smtp_client *c, uint64_t now_ns, uint32_t room,
+                        struct smtp_piece *ret_piece);
+/* The peer's TCP acknowledged more of the body: the block timer starts again. */
+void smtp_client_progress(struct smtp_client *c, uint64_t now_ns);
+
+/* Ends the session politely: QUIT when idle; during a transaction after it. */
+void smtp_client_quit(struct smtp_client *c, uint64_t now_ns);
+
+uint64_t smtp_client_deadline_ns(const struct smtp_client *c);
+void smtp_client_on_deadline(struct smtp_client *c, uint64_t now_ns);
+
+/* Events gathered since the last call, as SMTP_EV_* bits; 0: none. */
+uint32_t smtp_client_next_event(struct smtp_client *c);
+
+bool smtp_client_idle(const struct smtp_client *c);      /* ready and no transaction */
+bool smtp_client_dot_sent(const struct smtp_client *c);  /* of the running transaction */
+/* True when the session broke before any reply to MAIL of the running transaction: the server may
+ * not be at fault on a reused connection; try again on a fresh one. */
+bool smtp_client_untouched(const struct smtp_client *c);
+const char *smtp_client_state_text(const struct smtp_client *c);
+/* Why the session ended: stage, code and text; meaningful after SMTP_EV_CLOSED. */
+const struct smtp_reply *smtp_client_close_reply(const struct smtp_client *c);
+
+#include "dataplane/smtp_client_struct.h"
+
+#endif
