@@ -1,0 +1,76 @@
+#!/usr/bin/python3
+"""A real SMTP server (aiosmtpd) that writes Maildirs byte for byte, one below --maildir per domain.
+
+Each message accepted is one line of JSON on --log, written after the file is on disk and before the
+250: {"at", "peer", "mail_from", "rcpt_to", "path", "bytes"}. Run inside the test's namespace.
+"""
+import argparse
+import asyncio
+import itertools
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+from aiosmtpd.smtp import SMTP
+
+
+class MaildirHandler:
+    """Keeps the exact bytes between DATA and the final dot, after removing dot-stuffing."""
+
+    def __init__(self, maildir, log):
+        self.maildir = Path(maildir)
+        self.log = open(log, "a", encoding="utf-8", buffering=1)
+        self.serial = itertools.count()
+
+    def _folder(self, recipient):
+        domain = recipient.rpartition("@")[2].lower()
+        folder = self.maildir / domain
+        for name in ("tmp", "new", "cur"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        return folder
+
+    async def handle_DATA(self, _server, session, envelope):
+        folder = self._folder(envelope.rcpt_tos[0])
+        name = f"{time.time():.6f}.{os.getpid()}_{next(self.serial)}.wirepost"
+        content = envelope.original_content
+        (folder / "tmp" / name).write_bytes(content)
+        path = folder / "new" / name
+        os.rename(folder / "tmp" / name, path)
+        record = {"at": time.time(), "peer": session.peer[0], "mail_from": envelope.mail_from,
+                  "rcpt_to": envelope.rcpt_tos, "path": str(path), "bytes": len(content)}
+        self.log.write(json.dumps(record) + "\n")
+        return "250 2.0.0 kept"
+
+
+async def serve(args):
+    loop = asyncio.get_running_loop()
+    handler = MaildirHandler(args.maildir, args.log)
+    servers = []
+    for listen in args.listen:
+        host, _, port = listen.rpartition(":")
+        servers.append(await loop.create_server(
+            lambda: SMTP(handler, hostname="mx.receiver.example", enable_SMTPUTF8=True,
+                         data_size_limit=args.size, loop=loop, timeout=300),
+            host, int(port), backlog=512))
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    print("ready", flush=True)
+    await stop.wait()
+    for server in servers:
+        server.close()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--listen", action="append", required=True, metavar="ADDRESS:PORT")
+    parser.add_argument("--maildir", required=True)
+    parser.add_argument("--log", required=True)
+    parser.add_argument("--size", type=int, default=64 << 20)
+    asyncio.run(serve(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()
