@@ -32,6 +32,7 @@
 #include "tcp/base.h"
 
 #include <assert.h>
+#include <stdalign.h>
 #include <stdatomic.h>
 
 #define CHAN_MAGIC      UINT64_C(0x57504348414e3031) /* "WPCHAN01" */
