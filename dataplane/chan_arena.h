@@ -21,7 +21,8 @@ struct chan_arena {
     struct chan_range *holes; /* ordered by offset */
     uint32_t n_holes;
     uint32_t cap_holes;
-    uint32_t next; /* where the next search begins */
+    uint32_t n_ranges; /* handed out, at least: holes never number more than n_ranges + 1 */
+    uint32_t next;     /* where the next search begins */
 };
 
 /* Everything is free. False: no memory. bytes is rounded down to CHAN_ARENA_ALIGN. */

@@ -29,6 +29,9 @@ enum chan_error {
 };
 const char *chan_error_text(int error);
 
+/* In run_dir: the data plane holds an exclusive flock on it for as long as it lives. */
+#define CHAN_LOCK_NAME "dataplane.lock"
+
 #define CHAN_SLOTS_MIN 2u
 #define CHAN_SLOTS_MAX 65536u
 #define CHAN_ARENA_MAX (UINT64_C(1) << 40)

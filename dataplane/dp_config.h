@@ -16,6 +16,7 @@
 #define DP_LANES_MAX     64u
 #define DP_ADDRESSES_MAX 65536u
 #define DP_NAME_MAX      64u
+#define DP_CPU_MAX       1023u /* highest CPU number: CPU_SETSIZE - 1 */
 
 /* Where a configuration goes wrong: grows by config_error_add(), free with config_errors_free(). */
 struct config_error {
@@ -33,25 +34,31 @@ void config_errors_free(struct config_errors *errors);
 void config_check_keys(struct config_errors *errors, const char *path, json_t *object,
                        const char *const *known);
 
+/* JSON pointers (RFC 6901): path + "/" + key, escaped; path + "/" + index. buf may be path itself.
+ * Both return buf; what does not fit is cut. */
+#define CONFIG_PATH_MAX 512u
+const char *config_path_join(char buf[CONFIG_PATH_MAX], const char *path, const char *key);
+const char *config_path_item(char buf[CONFIG_PATH_MAX], const char *path, size_t index);
+
 struct dp_address {
     struct ip_addr addr;
-    uint32_t lane;             /* index in dp_config.lanes */
-    uint32_t pool;             /* index in dp_config.pools */
-    uint32_t index_in_pool;    /* 1.. : the {n} of the pool's EHLO name */
+    uint32_t lane;          /* index in dp_config.lanes */
+    uint32_t pool;          /* index in dp_config.pools */
+    uint32_t index_in_pool; /* 1.. : the {n} of the pool's EHLO name */
 };
 
 struct dp_lane {
-    uint32_t port;             /* index in dp_config.ports */
+    uint32_t port; /* index in dp_config.ports */
     uint16_t queue;
-    uint16_t lcore;            /* CPU */
+    uint16_t lcore; /* CPU */
 };
 
 struct dp_port {
-    char name[DP_NAME_MAX];    /* the operator's name: wan0 */
-    char device[256];          /* PCI address or vdev with arguments */
-    uint16_t mtu;              /* 576..9000, default 1500 */
+    char name[DP_NAME_MAX]; /* the operator's name: wan0 */
+    char device[256];       /* PCI address or vdev with arguments */
+    uint16_t mtu;           /* 576..9000, default 1500 */
     bool has_mac;
-    uint8_t mac[6];            /* "mac": "02:...": default the device's own */
+    uint8_t mac[6];                   /* "mac": "02:...": default the device's own */
     struct ip_addr prefix4, gateway4; /* family 0: none */
     uint8_t prefix4_len;
     uint16_t n_queues;
@@ -59,7 +66,7 @@ struct dp_port {
 
 struct dp_pool {
     char name[DP_NAME_MAX];
-    char ehlo[256];            /* pattern with {n} and {ip}; checked host name after replacing */
+    char ehlo[256]; /* pattern with {n} and {ip}; checked host name after replacing */
     uint32_t n_addresses;
 };
 
@@ -72,22 +79,29 @@ struct dp_config {
     uint32_t n_pools;
     struct dp_address *addresses; /* sorted by lane, then in the order of the configuration */
     uint32_t n_addresses;
-    uint32_t jobs_per_lane;    /* "jobs": slots of a channel, power of two, 64..65536, default 1024 */
-    uint64_t arena_bytes;      /* "arena_mb" per lane, default 64 MiB */
+    uint32_t jobs_per_lane; /* "jobs": slots of a channel, power of two, 64..65536, default 1024 */
+    uint64_t arena_bytes;   /* "arena_mb" per lane, default 64 MiB */
     uint32_t sessions_per_lane; /* "sessions", default 4096 */
-    bool huge_pages;           /* default false: EAL runs with --no-huge */
-    uint32_t memory_mb;        /* EAL memory without huge pages, default 256 */
-    char eal_extra[512];       /* "eal": further EAL arguments */
+    bool huge_pages;            /* default false: EAL runs with --no-huge */
+    uint32_t memory_mb;         /* EAL memory without huge pages, default 256 */
+    char eal_extra[512];        /* "eal": further EAL arguments */
 };
 
-/* Parses root["dataplane"] and root["pools"]. An address in two places, a queue twice, an lcore
- * twice, an address outside its port's prefix, a pool that does not exist are errors. True when no
- * error was added; ret_config must be freed with dp_config_free() in either case. */
+/* Parses root["dataplane"] and root["pools"]; other keys of root are not looked at. An address in
+ * two places, a queue twice, an lcore twice, an address outside its port's prefix, a pool that does
+ * not exist are errors. Without root["dataplane"] there are no ports, which is no error here.
+ *
+ * "addresses" maps a pool's name to a list of texts: one address, a range "a-b" (both included), or
+ * a prefix "x/27" (all its host addresses: the first and the last are left out below /31). IPv6 is
+ * recognised and refused. "dataplane.binary" (which program wirepostd starts) is only checked to be
+ * a text.
+ *
+ * True when no error was added; ret_config must be freed with dp_config_free() in either case. */
 bool dp_config_parse(json_t *root, struct dp_config *ret_config, struct config_errors *errors);
 void dp_config_free(struct dp_config *config);
 
-/* "out-{n}.acme.example" with n = 3 -> "out-3.acme.example"; {ip} gives 192-0-2-1. False when buf is
- * too small. */
+/* "out-{n}.acme.example" with n = 3 -> "out-3.acme.example"; {ip} gives 192-0-2-1. False when buf
+ * is too small. */
 bool dp_pool_ehlo(const struct dp_config *config, const struct dp_address *address, char *buf,
                   size_t buf_bytes);
 

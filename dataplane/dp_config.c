@@ -1,0 +1,390 @@
+/* dp_config.c - ports, queues and sizes of the data plane: see dp_config.h. */
+#include "dataplane/dp_config_private.h"
+
+#include <ctype.h>
+
+static json_t *member(json_t *object, const char *key)
+{
+    return json_object_get(object, key);
+}
+
+uint32_t config_get_u32(struct dp_parse *p, const char *path, json_t *object, const char *key,
+                        uint32_t low, uint32_t high, uint32_t otherwise)
+{
+    json_t *value = member(object, key);
+    char child[CONFIG_PATH_MAX];
+    if (!value) {
+        return otherwise;
+    }
+    json_int_t number = json_integer_value(value);
+    if (!json_is_integer(value) || number < (json_int_t)low || number > (json_int_t)high) {
+        config_error_add(p->errors, config_path_join(child, path, key),
+                         "must be a whole number from %u to %u", low, high);
+        return otherwise;
+    }
+    return (uint32_t)number;
+}
+
+bool config_get_bool(struct dp_parse *p, const char *path, json_t *object, const char *key,
+                     bool otherwise)
+{
+    json_t *value = member(object, key);
+    char child[CONFIG_PATH_MAX];
+    if (value && !json_is_boolean(value)) {
+        config_error_add(p->errors, config_path_join(child, path, key), "must be true or false");
+        return otherwise;
+    }
+    return value ? json_is_true(value) : otherwise;
+}
+
+bool config_get_text(struct dp_parse *p, const char *path, json_t *object, const char *key,
+                     bool required, char *buf, size_t buf_bytes)
+{
+    json_t *value = member(object, key);
+    char child[CONFIG_PATH_MAX];
+    config_path_join(child, path, key);
+    if (!value) {
+        if (required) {
+            config_error_add(p->errors, path, "needs the key \"%s\" with a text", key);
+        }
+        return false;
+    }
+    size_t len = json_string_length(value);
+    if (!json_is_string(value) || len == 0 || len >= buf_bytes ||
+        strlen(json_string_value(value)) != len) {
+        config_error_add(p->errors, child, "must be a text of 1 to %zu bytes", buf_bytes - 1);
+        return false;
+    }
+    memcpy(buf, json_string_value(value), len + 1);
+    return true;
+}
+
+bool config_name_valid(const char *name)
+{
+    size_t len = strlen(name);
+    for (size_t i = 0; i < len; i++) {
+        if (!isalnum((unsigned char)name[i]) && !strchr("-_.", name[i])) {
+            return false;
+        }
+    }
+    return len > 0 && len < DP_NAME_MAX;
+}
+
+/* ---- ports ------------------------------------------------------------------------------- */
+
+static void parse_mac(struct dp_parse *p, const char *path, json_t *object, struct dp_port *port)
+{
+    char text[32], child[CONFIG_PATH_MAX];
+    unsigned b[6];
+    int end = 0;
+    if (!config_get_text(p, path, object, "mac", false, text, sizeof text)) {
+        return;
+    }
+    config_path_join(child, path, "mac");
+    int n =
+        sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5], &end);
+    if (n != 6 || strlen(text) != 17 || end != 17) {
+        config_error_add(p->errors, child,
+                         "must be six hexadecimal pairs such as 02:00:5e:10:00:01");
+        return;
+    }
+    if ((b[0] & 1) != 0 || (b[0] | b[1] | b[2] | b[3] | b[4] | b[5]) == 0) {
+        config_error_add(p->errors, child,
+                         "%s is not an address of one station; use one whose first "
+                         "byte is even, such as 02:00:5e:10:00:01",
+                         text);
+        return;
+    }
+    for (int i = 0; i < 6; i++) {
+        port->mac[i] = (uint8_t)b[i];
+    }
+    port->has_mac = true;
+}
+
+static void parse_gateway4(struct dp_parse *p, const char *path, json_t *object,
+                           struct dp_port *port)
+{
+    char text[64], child[CONFIG_PATH_MAX];
+    struct ip_addr gateway;
+    if (!config_get_text(p, path, object, "gateway", false, text, sizeof text)) {
+        return;
+    }
+    config_path_join(child, path, "gateway");
+    if (!ip_addr_parse(text, &gateway) || gateway.family != 4) {
+        config_error_add(p->errors, child, "must be an IPv4 address, such as 198.51.100.1");
+    } else if (port->prefix4.family == 4 &&
+               ((config_addr4(&gateway) ^ config_addr4(&port->prefix4)) &
+                config_mask4(port->prefix4_len)) != 0) {
+        config_error_add(p->errors, child,
+                         "%s is outside of the port's prefix; name a router on the link", text);
+    } else {
+        port->gateway4 = gateway;
+    }
+}
+
+static void parse_ipv4(struct dp_parse *p, const char *path, json_t *ipv4, struct dp_port *port)
+{
+    static const char *const keys[] = {"prefix", "gateway", NULL};
+    char text[64], child[CONFIG_PATH_MAX];
+    uint32_t network;
+    if (!json_is_object(ipv4)) {
+        config_error_add(p->errors, path, "must be an object with \"prefix\" and \"gateway\"");
+        return;
+    }
+    config_check_keys(p->errors, path, ipv4, keys);
+    if (config_get_text(p, path, ipv4, "prefix", true, text, sizeof text)) {
+        config_path_join(child, path, "prefix");
+        if (!config_parse_prefix4(text, &network, &port->prefix4_len)) {
+            config_error_add(p->errors, child,
+                             "must be an IPv4 network with its length, such as 198.51.100.0/24");
+        } else if ((network & ~config_mask4(port->prefix4_len)) != 0) {
+            char wanted[IP_ADDR_TEXT_MAX];
+            struct ip_addr masked = config_ip4(network & config_mask4(port->prefix4_len));
+            config_error_add(p->errors, child, "%s has host bits set; write %s/%u", text,
+                             ip_addr_format(&masked, wanted), port->prefix4_len);
+        } else {
+            port->prefix4 = config_ip4(network);
+        }
+    }
+    parse_gateway4(p, path, ipv4, port);
+}
+
+static void parse_ipv6(struct dp_parse *p, const char *path, json_t *ipv6)
+{
+    static const char *const keys[] = {"prefix", "gateway", NULL};
+    if (!json_is_object(ipv6)) {
+        config_error_add(p->errors, path, "must be an object with \"prefix\" and \"gateway\"");
+        return;
+    }
+    config_check_keys(p->errors, path, ipv6, keys);
+    config_error_add(p->errors, path,
+                     "IPv6 source addresses are not supported yet; remove \"ipv6\" from this port");
+}
+
+static bool device_valid(const char *device)
+{
+    for (; *device; device++) {
+        if (!isgraph((unsigned char)*device)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void parse_port_names(struct dp_parse *p, const char *path, json_t *object,
+                             struct dp_port *port)
+{
+    char child[CONFIG_PATH_MAX];
+    if (config_get_text(p, path, object, "name", true, port->name, sizeof port->name) &&
+        !config_name_valid(port->name)) {
+        config_error_add(p->errors, config_path_join(child, path, "name"),
+                         "may have letters, digits, '-', '_' and '.' only");
+    }
+    if (config_get_text(p, path, object, "device", true, port->device, sizeof port->device) &&
+        !device_valid(port->device)) {
+        config_error_add(p->errors, config_path_join(child, path, "device"),
+                         "may not have spaces or control characters; write a PCI address such as "
+                         "0000:3b:00.0 or a virtual device such as net_tap0,iface=wp0");
+    }
+    for (uint32_t i = 0; i < p->config->n_ports; i++) {
+        const struct dp_port *other = &p->config->ports[i];
+        if (port->name[0] && strcmp(other->name, port->name) == 0) {
+            config_error_add(p->errors, config_path_join(child, path, "name"),
+                             "\"%s\" is the name of port %u too; give each its own", port->name, i);
+        }
+        if (port->device[0] && strcmp(other->device, port->device) == 0) {
+            config_error_add(p->errors, config_path_join(child, path, "device"),
+                             "\"%s\" is the device of port %u too; a device is one port",
+                             port->device, i);
+        }
+    }
+}
+
+/* ---- queues ------------------------------------------------------------------------------ */
+
+/* What is common to all lanes so far: no CPU may serve two. */
+static void check_lcore(struct dp_parse *p, const char *path, uint32_t lane)
+{
+    char child[CONFIG_PATH_MAX];
+    for (uint32_t i = 0; i < p->config->n_lanes; i++) {
+        if (i != lane && p->config->lanes[i].lcore == p->config->lanes[lane].lcore) {
+            config_error_add(p->errors, config_path_join(child, path, "lcore"),
+                             "CPU %u serves another queue already; give each queue its own",
+                             p->config->lanes[lane].lcore);
+            return;
+        }
+    }
+}
+
+static void parse_queue(struct dp_parse *p, const char *path, json_t *queue, uint32_t lane)
+{
+    static const char *const keys[] = {"queue", "lcore", "addresses", NULL};
+    char child[CONFIG_PATH_MAX];
+    config_check_keys(p->errors, path, queue, keys);
+    if (!member(queue, "lcore")) {
+        config_error_add(p->errors, path, "needs the key \"lcore\" with the number of a CPU");
+    } else {
+        p->config->lanes[lane].lcore =
+            (uint16_t)config_get_u32(p, path, queue, "lcore", 0, DP_CPU_MAX, 0);
+        check_lcore(p, path, lane);
+    }
+    config_path_join(child, path, "addresses");
+    json_t *addresses = member(queue, "addresses");
+    if (!json_is_object(addresses) || json_object_size(addresses) == 0) {
+        config_error_add(p->errors, child,
+                         "must be an object from pool names to lists of addresses; "
+                         "remove a queue that has none");
+        return;
+    }
+    config_parse_addresses(p, child, addresses, lane);
+}
+
+/* Finds the item of the list whose "queue" is number; null when there is none. */
+static json_t *find_queue(json_t *queues, uint32_t number, size_t *ret_index)
+{
+    size_t index;
+    json_t *queue, *found = NULL;
+    json_array_foreach(queues, index, queue)
+    {
+        json_t *value = member(queue, "queue");
+        if (json_is_integer(value) && json_integer_value(value) == (json_int_t)number && !found) {
+            found = queue;
+            *ret_index = index;
+        }
+    }
+    return found;
+}
+
+static void parse_queues(struct dp_parse *p, const char *path, json_t *queues, uint32_t port_index)
+{
+    struct dp_config *config = p->config;
+    char child[CONFIG_PATH_MAX];
+    size_t n = json_array_size(queues);
+    if (!json_is_array(queues) || n == 0) {
+        config_error_add(p->errors, path, "must be a list of at least one queue");
+        return;
+    }
+    if (n > DP_LANES_MAX - config->n_lanes) {
+        config_error_add(p->errors, path, "there may be at most %u queues in all", DP_LANES_MAX);
+        return;
+    }
+    uint32_t first = config->n_lanes;
+    for (uint32_t i = 0; i < n; i++) { /* the other lanes' CPUs must not look like CPU 0 */
+        config->lanes[first + i] =
+            (struct dp_lane){.port = port_index, .queue = (uint16_t)i, .lcore = UINT16_MAX};
+    }
+    config->n_lanes += (uint32_t)n;
+    config->ports[port_index].n_queues = (uint16_t)n;
+    for (uint32_t number = 0; number < n; number++) {
+        size_t index;
+        json_t *queue = find_queue(queues, number, &index);
+        if (!queue) {
+            config_error_add(p->errors, path,
+                             "the queues must be numbered 0 to %zu, each once; %u is missing",
+                             n - 1, number);
+            continue;
+        }
+        parse_queue(p, config_path_item(child, path, index), queue, first + number);
+    }
+}
+
+static void parse_port(struct dp_parse *p, const char *path, json_t *object)
+{
+    static const char *const keys[] = {"name", "device", "mtu",    "mac",
+                                       "ipv4", "ipv6",   "queues", NULL};
+    char child[CONFIG_PATH_MAX];
+    struct dp_port *port = &p->config->ports[p->config->n_ports];
+    if (!json_is_object(object)) {
+        config_error_add(p->errors, path, "must be an object");
+        return;
+    }
+    config_check_keys(p->errors, path, object, keys);
+    parse_port_names(p, path, object, port);
+    port->mtu = (uint16_t)config_get_u32(p, path, object, "mtu", 576, 9000, 1500);
+    parse_mac(p, path, object, port);
+    if (member(object, "ipv6")) {
+        parse_ipv6(p, config_path_join(child, path, "ipv6"), member(object, "ipv6"));
+    }
+    if (member(object, "ipv4")) {
+        parse_ipv4(p, config_path_join(child, path, "ipv4"), member(object, "ipv4"), port);
+    } else {
+        config_error_add(p->errors, path, "needs the key \"ipv4\" with the link's prefix");
+    }
+    uint32_t index = p->config->n_ports++;
+    parse_queues(p, config_path_join(child, path, "queues"), member(object, "queues"), index);
+}
+
+static void parse_ports(struct dp_parse *p, const char *path, json_t *ports)
+{
+    char child[CONFIG_PATH_MAX];
+    size_t index;
+    json_t *port;
+    if (!json_is_array(ports) || json_array_size(ports) == 0 ||
+        json_array_size(ports) > DP_PORTS_MAX) {
+        config_error_add(p->errors, path, "must be a list of 1 to %u ports", DP_PORTS_MAX);
+        return;
+    }
+    json_array_foreach(ports, index, port)
+    {
+        parse_port(p, config_path_item(child, path, index), port);
+    }
+}
+
+/* ---- the whole --------------------------------------------------------------------------- */
+
+static void parse_sizes(struct dp_parse *p, const char *path, json_t *object)
+{
+    struct dp_config *config = p->config;
+    char binary[4096], child[CONFIG_PATH_MAX];
+    config->jobs_per_lane = config_get_u32(p, path, object, "jobs", 64, 65536, 1024);
+    if ((config->jobs_per_lane & (config->jobs_per_lane - 1)) != 0) {
+        config_error_add(p->errors, config_path_join(child, path, "jobs"),
+                         "must be a power of two, such as 1024");
+    }
+    config->arena_bytes = (uint64_t)config_get_u32(p, path, object, "arena_mb", 1, 65536, 64) << 20;
+    config->sessions_per_lane = config_get_u32(p, path, object, "sessions", 16, 65536, 4096);
+    config->huge_pages = config_get_bool(p, path, object, "huge_pages", false);
+    config->memory_mb = config_get_u32(p, path, object, "memory_mb", 64, 1048576, 256);
+    (void)config_get_text(p, path, object, "eal", false, config->eal_extra,
+                          sizeof config->eal_extra);
+    (void)config_get_text(p, path, object, "binary", false, binary, sizeof binary);
+}
+
+static void parse_dataplane(struct dp_parse *p, json_t *dataplane)
+{
+    static const char *const keys[] = {"ports",     "jobs", "arena_mb", "sessions", "huge_pages",
+                                       "memory_mb", "eal",  "binary",   NULL};
+    if (!json_is_object(dataplane)) {
+        config_error_add(p->errors, "/dataplane", "must be an object");
+        return;
+    }
+    config_check_keys(p->errors, "/dataplane", dataplane, keys);
+    parse_sizes(p, "/dataplane", dataplane);
+    parse_ports(p, "/dataplane/ports", member(dataplane, "ports"));
+}
+
+bool dp_config_parse(json_t *root, struct dp_config *ret_config, struct config_errors *errors)
+{
+    struct dp_parse p = {.config = ret_config, .errors = errors, .errors_before = errors->count};
+    *ret_config = (struct dp_config){0};
+    if (!json_is_object(root)) {
+        config_error_add(errors, "", "must be an object");
+        return false;
+    }
+    if (member(root, "pools")) {
+        config_parse_pools(&p, member(root, "pools"));
+    }
+    if (member(root, "dataplane")) {
+        parse_dataplane(&p, member(root, "dataplane"));
+    }
+    config_expand_addresses(&p);
+    free(p.specs);
+    return errors->count == p.errors_before;
+}
+
+void dp_config_free(struct dp_config *config)
+{
+    free(config->pools);
+    free(config->addresses);
+    *config = (struct dp_config){0};
+}

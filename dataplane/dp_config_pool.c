@@ -1,0 +1,127 @@
+/* dp_config_pool.c - pools and their EHLO names: see dp_config.h. */
+#include "dataplane/dp_config_private.h"
+
+#include <ctype.h>
+
+/* Writes pattern with {n} and {ip} replaced. False: too long, or another placeholder. */
+static bool pattern_fill(const char *pattern, const char *n, const char *ip, char *buf,
+                         size_t buf_bytes)
+{
+    size_t used = 0;
+    while (*pattern) {
+        const char *from = pattern;
+        size_t len = 1;
+        if (strncmp(pattern, "{n}", 3) == 0) {
+            from = n;
+            len = strlen(n);
+            pattern += 3;
+        } else if (strncmp(pattern, "{ip}", 4) == 0) {
+            from = ip;
+            len = strlen(ip);
+            pattern += 4;
+        } else {
+            pattern++;
+        }
+        if (used + len >= buf_bytes) {
+            return false;
+        }
+        memcpy(buf + used, from, len);
+        used += len;
+    }
+    buf[used] = '\0';
+    return true;
+}
+
+static bool label_valid(const char *label, size_t len)
+{
+    if (len == 0 || len > 63 || label[0] == '-' || label[len - 1] == '-') {
+        return false;
+    }
+    for (size_t i = 0; i < len; i++) {
+        if (!isalnum((unsigned char)label[i]) && label[i] != '-') {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* RFC 5321 2.3.5: a fully-qualified name, so with a dot; RFC 1123 2.1: not all digits at the end.
+ */
+static bool host_name_valid(const char *name)
+{
+    const char *label = name;
+    bool dotted = false, last_numeric = false;
+    if (strlen(name) > 253) {
+        return false;
+    }
+    for (;;) {
+        size_t len = strcspn(label, ".");
+        if (!label_valid(label, len)) {
+            return false;
+        }
+        last_numeric = strspn(label, "0123456789") == len;
+        if (label[len] == '\0') {
+            return dotted && !last_numeric;
+        }
+        dotted = true;
+        label += len + 1;
+    }
+}
+
+static void parse_pool(struct dp_parse *p, const char *name, json_t *object)
+{
+    static const char *const keys[] = {"ehlo", NULL};
+    char path[CONFIG_PATH_MAX], child[CONFIG_PATH_MAX], longest[512];
+    struct dp_pool *pool = &p->config->pools[p->config->n_pools];
+    config_path_join(path, "/pools", name);
+    if (!config_name_valid(name)) {
+        config_error_add(p->errors, path,
+                         "a pool's name may have up to %u letters, digits, '-', '_' and '.'",
+                         DP_NAME_MAX - 1);
+        return;
+    }
+    memcpy(pool->name, name, strlen(name) + 1);
+    p->config->n_pools++; /* also with a bad pattern: its users need no error of their own */
+    if (!json_is_object(object)) {
+        config_error_add(p->errors, path, "must be an object with \"ehlo\"");
+        return;
+    }
+    config_check_keys(p->errors, path, object, keys);
+    if (config_get_text(p, path, object, "ehlo", true, pool->ehlo, sizeof pool->ehlo) &&
+        (!pattern_fill(pool->ehlo, "65536", "255-255-255-255", longest, sizeof longest) ||
+         !host_name_valid(longest))) {
+        config_error_add(p->errors, config_path_join(child, path, "ehlo"),
+                         "\"%s\" does not give a full host name; write letters, digits, '-', dots "
+                         "and the placeholders {n} and {ip}, such as out-{n}.acme.example",
+                         pool->ehlo);
+    }
+}
+
+void config_parse_pools(struct dp_parse *p, json_t *pools)
+{
+    const char *name;
+    json_t *object;
+    if (!json_is_object(pools)) {
+        config_error_add(p->errors, "/pools", "must be an object from pool names to pools");
+        return;
+    }
+    p->config->pools = calloc(json_object_size(pools) + 1, sizeof p->config->pools[0]);
+    INVARIANT(p->config->pools != NULL);
+    json_object_foreach(pools, name, object)
+    {
+        parse_pool(p, name, object);
+    }
+}
+
+bool dp_pool_ehlo(const struct dp_config *config, const struct dp_address *address, char *buf,
+                  size_t buf_bytes)
+{
+    char n[16], ip[IP_ADDR_TEXT_MAX];
+    INVARIANT(address->pool < config->n_pools);
+    (void)snprintf(n, sizeof n, "%u", address->index_in_pool);
+    ip_addr_format(&address->addr, ip);
+    for (char *c = ip; *c; c++) {
+        *c = *c == '.' || *c == ':' ? '-' : *c;
+    }
+    return pattern_fill(config->pools[address->pool].ehlo, n, ip, buf, buf_bytes);
+}
