@@ -29,8 +29,8 @@
 struct utcp;
 
 #define UTCP_CONN_NONE  0u
-#define UTCP_HEAD_MAX   128u /* room that utcp_output() needs for headers */
-#define UTCP_SLICES_MAX 16u  /* pieces of payload in one frame at most */
+#define UTCP_HEAD_MAX   128u  /* room that utcp_output() needs for headers */
+#define UTCP_SLICES_MAX 16u   /* pieces of payload in one frame at most */
 #define UTCP_COPY_MAX   2048u /* most bytes in one utcp_send_copy() */
 
 #define UTCP_ERROR_MAP(X)                                                                          \
@@ -79,7 +79,8 @@ struct utcp_limits {
     uint32_t time_wait;   /* [8192] */
     uint32_t addresses;   /* [1024] source addresses of this lane */
     uint32_t neighbours;  /* [1024] */
-    uint32_t segments;    /* [16 * connections] segments sent and not yet acknowledged, all connections */
+    uint32_t
+        segments; /* [16 * connections] segments sent and not yet acknowledged, all connections */
     uint32_t chunks;      /* [16 * connections] pieces of send queues, all connections */
     uint32_t copy_blocks; /* [4 * connections] 512-byte blocks for utcp_send_copy() */
     uint32_t rx_blocks;   /* [4 * connections] 2 KiB blocks for received bytes */
@@ -92,12 +93,14 @@ struct utcp_config {
     struct ip_addr prefix4;  /* the on-link network, and its length */
     uint8_t prefix4_len;     /* 0..32 */
     struct ip_addr gateway4; /* family 0: none */
-    uint8_t secret[16];      /* SipHash key for ISNs and ports (RFC 6528, RFC 6056); random per start */
+    uint8_t secret[16]; /* SipHash key for ISNs and ports (RFC 6528, RFC 6056); random per start */
     bool tx_checksum_offload; /* the device fills IPv4, TCP and ICMP checksums: leave them as the
                                  pseudo-header sum that DPDK asks for */
     uint32_t rx_window_bytes; /* [32768] receive window of a connection */
     uint32_t tx_queue_bytes;  /* [262144] most bytes queued in one connection */
     uint32_t time_wait_ms;    /* [60000] 2*MSL: RFC 9293 3.4.2 says 4 min; Linux and we use 60 s */
+    uint16_t port_first;      /* [1024] local ports of utcp_connect(), RFC 6056 3.2 */
+    uint16_t port_last;       /* [65535] */
     struct utcp_limits limits;
 };
 
@@ -134,9 +137,9 @@ struct utcp_slice {
 /* A frame to send. `head` is the caller's, with UTCP_HEAD_MAX bytes of room; the slices point into
  * extents and are valid until the next call into this stack: copy them out, or hold the extent. */
 struct utcp_frame {
-    uint8_t *head;      /* in */
-    uint32_t head_len;  /* out: Ethernet, IP and TCP headers (or a whole small frame) */
-    uint32_t n_slices;  /* out */
+    uint8_t *head;        /* in */
+    uint32_t head_len;    /* out: Ethernet, IP and TCP headers (or a whole small frame) */
+    uint32_t n_slices;    /* out */
     uint32_t payload_len; /* out: sum of the slices */
     struct utcp_slice slices[UTCP_SLICES_MAX];
     uint8_t l2_len, l3_len, l4_len; /* out: for checksum offload; l4_len 0: nothing to offload */
@@ -154,10 +157,10 @@ void utcp_on_deadline(struct utcp *u, uint64_t now_ns);
 /* ---- connections ------------------------------------------------------------------------- */
 
 struct utcp_connect {
-    struct ip_addr local;  /* one of this lane's source addresses */
+    struct ip_addr local; /* one of this lane's source addresses */
     struct ip_addr remote;
     uint16_t remote_port;
-    void *user;            /* comes back in each event */
+    void *user; /* comes back in each event */
 };
 
 /* Active open; *ret_conn is valid at once, UTCP_EV_CONNECTED or UTCP_EV_CLOSED follows. */
@@ -208,8 +211,9 @@ void utcp_abort(struct utcp *u, uint64_t now_ns, uint32_t conn);
 #define UTCP_EV_READABLE  4u  /* bytes to utcp_recv() */
 #define UTCP_EV_EOF       8u  /* the peer's FIN came; bytes may still be there to read */
 #define UTCP_EV_SENDABLE  16u /* room again after UTCP_E_LIMIT */
-#define UTCP_EV_CLOSED    32u /* the connection is over, see reason; bytes received before an RST can
-                                 still be read; call utcp_release() */
+#define UTCP_EV_CLOSED                                                                             \
+    32u /* the connection is over, see reason; bytes received before an RST can                    \
+           still be read; call utcp_release() */
 
 enum utcp_close_reason {
     UTCP_CLOSE_NONE,
@@ -237,10 +241,10 @@ struct utcp_info {
     struct ip_addr local, remote;
     uint16_t local_port, remote_port;
     uint32_t rtt_us_smoothed, rtt_us_min, syn_rtt_us; /* 0: not measured yet */
-    uint32_t retransmissions;   /* segments sent again */
+    uint32_t retransmissions;                         /* segments sent again */
     uint32_t cwnd_bytes, mss_bytes;
     uint64_t bytes_queued_total, bytes_acked_total, bytes_received_total; /* since the start */
-    uint64_t zero_window_ns;    /* time that the peer's window was shut */
+    uint64_t zero_window_ns; /* time that the peer's window was shut */
 };
 /* False for a handle that is not alive. */
 bool utcp_info(const struct utcp *u, uint64_t now_ns, uint32_t conn, struct utcp_info *ret_info);

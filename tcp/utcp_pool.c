@@ -1,0 +1,113 @@
+/* utcp_pool.c - pools, lists and maps of ids. */
+#include "tcp/utcp_pool.h"
+
+bool utcp_pool_init(struct utcp_pool *pool, uint32_t count, size_t size)
+{
+    pool->memory = calloc((size_t)count + 1, size);
+    pool->free_ids = calloc((size_t)count + 1, sizeof *pool->free_ids);
+    pool->used = calloc((size_t)count + 1, 1);
+    if (pool->memory == NULL || pool->free_ids == NULL || pool->used == NULL)
+        return false;
+    pool->size = (uint32_t)size;
+    pool->count = count;
+    pool->free = count;
+    for (uint32_t i = 0; i < count; i++)
+        pool->free_ids[i] = count - i;
+    return true;
+}
+
+void utcp_pool_destroy(struct utcp_pool *pool)
+{
+    free(pool->memory);
+    free(pool->free_ids);
+    free(pool->used);
+}
+
+uint32_t utcp_pool_get(struct utcp_pool *pool)
+{
+    uint32_t id;
+
+    if (pool->free == 0)
+        return 0;
+    id = pool->free_ids[--pool->free];
+    INVARIANT_HOT(!pool->used[id]);
+    pool->used[id] = 1;
+    return id;
+}
+
+void utcp_pool_put(struct utcp_pool *pool, uint32_t id)
+{
+    INVARIANT_HOT(id != 0 && id <= pool->count && pool->used[id]);
+    pool->used[id] = 0;
+    pool->free_ids[pool->free++] = id;
+}
+
+void utcp_list_push(struct utcp_list *list, struct utcp_link *links, uint32_t id)
+{
+    links[id] = (struct utcp_link){.next = 0, .prev = list->tail};
+    if (list->tail != 0)
+        links[list->tail].next = id;
+    else
+        list->head = id;
+    list->tail = id;
+}
+
+void utcp_list_remove(struct utcp_list *list, struct utcp_link *links, uint32_t id)
+{
+    const struct utcp_link link = links[id];
+
+    if (link.prev != 0)
+        links[link.prev].next = link.next;
+    else
+        list->head = link.next;
+    if (link.next != 0)
+        links[link.next].prev = link.prev;
+    else
+        list->tail = link.prev;
+}
+
+uint32_t utcp_list_pop(struct utcp_list *list, struct utcp_link *links)
+{
+    const uint32_t id = list->head;
+
+    if (id != 0)
+        utcp_list_remove(list, links, id);
+    return id;
+}
+
+bool utcp_map_init(struct utcp_map *map, uint32_t ids)
+{
+    uint32_t buckets = 64;
+
+    while (buckets < ids && buckets < UINT32_C(1) << 30)
+        buckets *= 2;
+    map->mask = buckets - 1;
+    map->heads = calloc(buckets, sizeof *map->heads);
+    map->next = calloc((size_t)ids + 1, sizeof *map->next);
+    return map->heads != NULL && map->next != NULL;
+}
+
+void utcp_map_destroy(struct utcp_map *map)
+{
+    free(map->heads);
+    free(map->next);
+}
+
+void utcp_map_put(struct utcp_map *map, uint64_t hash, uint32_t id)
+{
+    uint32_t *head = &map->heads[hash & map->mask];
+
+    map->next[id] = *head;
+    *head = id;
+}
+
+void utcp_map_remove(struct utcp_map *map, uint64_t hash, uint32_t id)
+{
+    uint32_t *at = &map->heads[hash & map->mask];
+
+    while (*at != id) {
+        INVARIANT(*at != 0);
+        at = &map->next[*at];
+    }
+    *at = map->next[id];
+}

@@ -1,0 +1,168 @@
+/*
+ * utcp_reply.c - small frames that belong to no connection, in a bounded ring: RST for a stray
+ * segment, ACK of TIME-WAIT, echo reply, ARP.
+ *
+ * Answers go back to the MAC address that the question came from, without a neighbour entry: what
+ * strangers send must not use up the neighbour table. When the ring is full an answer is dropped
+ * and counted; each of them will be asked for again.
+ */
+#include "tcp/utcp_internal.h"
+
+struct utcp_reply *utcp_reply_new(struct utcp *u)
+{
+    struct utcp_reply *reply;
+
+    if (u->reply_count == REPLIES_MAX) {
+        COUNT(u, reply_limit);
+        return NULL;
+    }
+    reply = &u->replies[(u->reply_first + u->reply_count++) % REPLIES_MAX];
+    reply->head_len = reply->payload_len = 0;
+    reply->ip_family = reply->l3_len = reply->l4_len = 0;
+    return reply;
+}
+
+/* The slot is not used again before the next frame comes in, so the slice may point into it. */
+bool utcp_reply_pop(struct utcp *u, struct utcp_frame *frame)
+{
+    const struct utcp_reply *reply = &u->replies[u->reply_first];
+
+    if (u->reply_count == 0)
+        return false;
+    u->reply_first = (u->reply_first + 1) % REPLIES_MAX;
+    u->reply_count--;
+    memcpy(frame->head, reply->head, reply->head_len);
+    frame->head_len = reply->head_len;
+    frame->payload_len = reply->payload_len;
+    frame->n_slices = reply->payload_len > 0;
+    frame->slices[0] = (struct utcp_slice){.data = reply->payload, .len = reply->payload_len};
+    frame->l2_len = ETH_LEN;
+    frame->l3_len = reply->l3_len;
+    frame->l4_len = reply->l4_len;
+    frame->ip_family = reply->ip_family;
+    return true;
+}
+
+/* Ethernet, IPv4 and checksums around a TCP header whose options are already in place. */
+static void finish_tcp(const struct utcp *u, struct utcp_reply *reply, const uint8_t mac[6],
+                       const uint8_t src[4], const uint8_t dst[4],
+                       const struct utcp_tcp_header *header)
+{
+    const bool offload = u->config.tx_checksum_offload;
+    const uint16_t len = (uint16_t)(TCP_LEN + header->options_len);
+    uint8_t *tcp = reply->head + ETH_LEN + IPV4_LEN;
+    uint32_t sum = utcp_sum_pseudo4(src, dst, IP_PROTO_TCP, len);
+    bool odd = false;
+
+    utcp_eth_put(reply->head, mac, u->config.mac, ETH_TYPE_IPV4);
+    utcp_ipv4_put(reply->head + ETH_LEN, src, dst, IP_PROTO_TCP, len, !offload);
+    utcp_tcp_put(tcp, header);
+    if (offload)
+        be16_put(tcp + TCP_CHECKSUM_AT, utcp_sum_fold(sum));
+    else
+        be16_put(tcp + TCP_CHECKSUM_AT,
+                 (uint16_t)~utcp_sum_fold(utcp_sum_add(sum, tcp, len, &odd)));
+    reply->head_len = (uint16_t)(ETH_LEN + IPV4_LEN + len);
+    reply->ip_family = 4;
+    reply->l3_len = IPV4_LEN;
+    reply->l4_len = (uint8_t)len;
+}
+
+void utcp_reply_rst(struct utcp *u, const struct utcp_ip *ip, const uint8_t mac[6],
+                    const struct utcp_segment *seg)
+{
+    struct utcp_tcp_header header = {.src_port = seg->dst_port, .dst_port = seg->src_port};
+    struct utcp_reply *reply = utcp_reply_new(u);
+
+    if (reply == NULL)
+        return;
+    if ((seg->flags & TCP_ACK) != 0) {
+        header.seq = seg->ack;
+        header.flags = TCP_RST;
+    } else {
+        header.ack = seg->seq + utcp_segment_seq_len(seg);
+        header.flags = TCP_RST | TCP_ACK;
+    }
+    finish_tcp(u, reply, mac, ip->dst, ip->src, &header);
+    COUNT(u, rsts_out);
+    COUNT(u, segs_out);
+}
+
+void utcp_reply_conn_rst(struct utcp *u, uint64_t now_ns, struct utcp_conn *c)
+{
+    const struct utcp_neighbour *n = neighbour_at(u, c->neighbour);
+    struct utcp_tcp_header header = {.src_port = c->local_port,
+                                     .dst_port = c->remote_port,
+                                     .seq = c->snd_nxt,
+                                     .ack = c->rcv_nxt,
+                                     .flags = TCP_RST | TCP_ACK};
+    struct utcp_reply *reply;
+
+    if (c->state == UTCP_SYN_SENT || n->state == NEIGHBOUR_INCOMPLETE ||
+        n->state == NEIGHBOUR_FAILED)
+        return;
+    reply = utcp_reply_new(u);
+    if (reply == NULL)
+        return;
+    if ((c->flags & CF_TIMESTAMPS) != 0)
+        header.options_len =
+            (uint8_t)utcp_options_put_timestamps(reply->head + ETH_LEN + IPV4_LEN + TCP_LEN,
+                                                 time_ms(now_ns) + c->ts_offset, c->ts_recent);
+    finish_tcp(u, reply, n->mac, address_at(u, c->address)->ip.bytes, c->remote, &header);
+    COUNT(u, rsts_out);
+    COUNT(u, segs_out);
+}
+
+void utcp_reply_time_wait(struct utcp *u, uint64_t now_ns, const struct utcp_ip *ip,
+                          const uint8_t mac[6], const struct utcp_tw *tw)
+{
+    const struct utcp_tuple tuple =
+        utcp_tuple_from_ip4(tw->address, ip->src, tw->local_port, tw->remote_port);
+    struct utcp_tcp_header header = {.src_port = tw->local_port,
+                                     .dst_port = tw->remote_port,
+                                     .seq = tw->snd_nxt,
+                                     .ack = tw->rcv_nxt,
+                                     .flags = TCP_ACK};
+    struct utcp_reply *reply = utcp_reply_new(u);
+
+    if (reply == NULL)
+        return;
+    if (tw->has_timestamps)
+        header.options_len = (uint8_t)utcp_options_put_timestamps(
+            reply->head + ETH_LEN + IPV4_LEN + TCP_LEN,
+            time_ms(now_ns) + utcp_tuple_ts_offset(u, &tuple), tw->ts_recent);
+    finish_tcp(u, reply, mac, ip->dst, ip->src, &header);
+    COUNT(u, segs_out);
+}
+
+/* ip->data is an echo request with a right checksum. */
+void utcp_reply_echo(struct utcp *u, const struct utcp_ip *ip, const uint8_t mac[6])
+{
+    const uint32_t payload_len = ip->len - ICMP_LEN;
+    struct utcp_reply *reply;
+    uint8_t *icmp;
+    uint32_t sum;
+    bool odd = false;
+
+    if (payload_len > REPLY_PAYLOAD_MAX) {
+        COUNT(u, icmp_echo_too_long);
+        return;
+    }
+    reply = utcp_reply_new(u);
+    if (reply == NULL)
+        return;
+    utcp_eth_put(reply->head, mac, u->config.mac, ETH_TYPE_IPV4);
+    utcp_ipv4_put(reply->head + ETH_LEN, ip->dst, ip->src, IP_PROTO_ICMP, ip->len, true);
+    icmp = reply->head + ETH_LEN + IPV4_LEN;
+    memcpy(icmp, ip->data, ICMP_LEN);
+    icmp[0] = ICMP_ECHO_REPLY;
+    be16_put(icmp + 2, 0);
+    memcpy(reply->payload, ip->data + ICMP_LEN, payload_len);
+    sum = utcp_sum_add(0, icmp, ICMP_LEN, &odd);
+    be16_put(icmp + 2,
+             (uint16_t)~utcp_sum_fold(utcp_sum_add(sum, reply->payload, payload_len, &odd)));
+    reply->head_len = ETH_LEN + IPV4_LEN + ICMP_LEN;
+    reply->payload_len = (uint16_t)payload_len;
+    reply->ip_family = 4;
+    reply->l3_len = IPV4_LEN;
+}

@@ -1,0 +1,166 @@
+/*
+ * utcp_timer.c - deadlines of connections and what happens when they pass.
+ *
+ * A connection has three deadlines (retransmission or persist, delayed ACK, linger) and one timer
+ * of the wheel, armed for the earliest of them or earlier: an ACK moves a deadline on without
+ * touching the wheel, and the timer finds out when it fires.
+ */
+#include "tcp/utcp_internal.h"
+
+#define BACKOFF_MAX 16u /* by then every RTO has reached RTO_MAX_US */
+
+void utcp_timer_arm(struct utcp *u, uint64_t now_ns, uint32_t timer, uint64_t deadline_ns)
+{
+    utcp_wheel_arm(&u->wheel, now_ns / NS_PER_MS, timer, (deadline_ns + NS_PER_MS - 1) / NS_PER_MS);
+}
+
+static uint64_t earliest(const struct utcp_conn *c)
+{
+    uint64_t deadline = c->rtx_deadline_ns;
+
+    if (c->delack_deadline_ns < deadline)
+        deadline = c->delack_deadline_ns;
+    if (c->linger_deadline_ns < deadline)
+        deadline = c->linger_deadline_ns;
+    return deadline;
+}
+
+static void conn_arm(struct utcp *u, uint64_t now_ns, const struct utcp_conn *c)
+{
+    const uint64_t deadline = earliest(c);
+    const uint32_t id = conn_id(u, c);
+
+    if (deadline != TIME_NEVER_NS && (deadline + NS_PER_MS - 1) / NS_PER_MS < u->wheel.expiry[id])
+        utcp_timer_arm(u, now_ns, id, deadline);
+}
+
+/* RFC 6298 2. */
+uint32_t utcp_rto_us(const struct utcp_conn *c)
+{
+    const uint32_t backoff = c->backoff < BACKOFF_MAX ? c->backoff : BACKOFF_MAX;
+    uint64_t rto = RTO_INITIAL_US;
+
+    if (c->srtt_us != 0)
+        rto = (uint64_t)c->srtt_us + 4 * (uint64_t)c->rttvar_us;
+    else if ((c->flags & CF_SYN_RTX) != 0 && conn_is_synchronized(c))
+        rto = RTO_AFTER_SYN_US;
+    if (rto < RTO_MIN_US)
+        rto = RTO_MIN_US;
+    rto <<= backoff;
+    return rto < RTO_MAX_US ? (uint32_t)rto : RTO_MAX_US;
+}
+
+void utcp_timer_rtx_start(struct utcp *u, uint64_t now_ns, struct utcp_conn *c)
+{
+    c->rtx_deadline_ns = now_ns + utcp_rto_us(c) * NS_PER_US;
+    conn_arm(u, now_ns, c);
+}
+
+void utcp_timer_rtx_stop(struct utcp_conn *c)
+{
+    c->rtx_deadline_ns = TIME_NEVER_NS;
+}
+
+void utcp_timer_delack_start(struct utcp *u, uint64_t now_ns, struct utcp_conn *c)
+{
+    if (c->delack_deadline_ns != TIME_NEVER_NS)
+        return;
+    c->delack_deadline_ns = now_ns + DELACK_NS;
+    conn_arm(u, now_ns, c);
+}
+
+void utcp_timer_linger_start(struct utcp *u, uint64_t now_ns, struct utcp_conn *c)
+{
+    c->linger_deadline_ns = now_ns + LINGER_NS;
+    conn_arm(u, now_ns, c);
+}
+
+/* RFC 9293 3.8.3: has the peer been silent for too long? */
+static bool gives_up(const struct utcp_conn *c, uint64_t now_ns)
+{
+    if (c->state == UTCP_SYN_SENT || c->state == UTCP_SYN_RECEIVED)
+        return c->timeouts >= SYN_RETRIES_MAX;
+    return c->timeouts > 0 && now_ns - c->r2_since_ns >= R2_NS;
+}
+
+static void count_timeout(struct utcp *u, const struct utcp_conn *c)
+{
+    if (c->state == UTCP_SYN_SENT || c->state == UTCP_SYN_RECEIVED)
+        COUNT(u, timeouts_syn);
+    else if (c->snd_wnd == 0 || c->seg_head == 0)
+        COUNT(u, zero_window_probes);
+    else
+        COUNT(u, timeouts);
+}
+
+/* The retransmission timer of RFC 6298 5.4-5.6. With a shut window it is the persist timer of RFC
+ * 9293 3.8.6.1: what is sent then probes the window and says nothing about the network. */
+static void rtx_timeout(struct utcp *u, uint64_t now_ns, struct utcp_conn *c)
+{
+    if (gives_up(c, now_ns)) {
+        COUNT(u, timeouts_r2);
+        utcp_conn_close(u, now_ns, c, UTCP_CLOSE_TIMEOUT);
+        return;
+    }
+    count_timeout(u, c);
+    if (c->seg_head == 0)
+        c->flags |= CF_PROBE;
+    else if (c->snd_wnd == 0 && conn_is_synchronized(c))
+        utcp_sendq_resend_head(u, c);
+    else
+        utcp_ack_timeout(u, c);
+    if (c->timeouts++ == 0)
+        c->r2_since_ns = now_ns;
+    c->backoff++;
+    utcp_timer_rtx_start(u, now_ns, c);
+    utcp_conn_ready(u, c);
+}
+
+static void delack_timeout(struct utcp *u, struct utcp_conn *c)
+{
+    c->delack_deadline_ns = TIME_NEVER_NS;
+    COUNT(u, acks_delayed);
+    c->flags |= CF_ACK_NOW;
+    utcp_conn_ready(u, c);
+}
+
+void utcp_timer_conn(struct utcp *u, uint64_t now_ns, struct utcp_conn *c)
+{
+    if (c->linger_deadline_ns <= now_ns) {
+        COUNT(u, linger_timeouts);
+        utcp_conn_reset(u, now_ns, c);
+        return;
+    }
+    if (c->delack_deadline_ns <= now_ns)
+        delack_timeout(u, c);
+    if (c->rtx_deadline_ns <= now_ns)
+        rtx_timeout(u, now_ns, c);
+    if ((c->flags & CF_USED) != 0 && !conn_is_over(c))
+        conn_arm(u, now_ns, c);
+}
+
+/* ---- the lane ------------------------------------------------------------------------------ */
+
+uint64_t utcp_deadline_ns(const struct utcp *u)
+{
+    const uint64_t tick = utcp_wheel_next(&u->wheel);
+    const uint64_t wheel_ns = tick == UTCP_TICK_NEVER ? TIME_NEVER_NS : tick * NS_PER_MS;
+    const uint64_t tw_ns = utcp_tw_deadline_ns(u);
+
+    return wheel_ns < tw_ns ? wheel_ns : tw_ns;
+}
+
+void utcp_on_deadline(struct utcp *u, uint64_t now_ns)
+{
+    uint32_t timer;
+
+    while ((timer = utcp_wheel_expire(&u->wheel, now_ns / NS_PER_MS)) != 0) {
+        if (timer <= u->conns.count)
+            utcp_timer_conn(u, now_ns, conn_at(u, timer));
+        else if (timer <= u->conns.count + u->neighbours.count)
+            utcp_neighbour_on_timer(u, now_ns, timer - u->conns.count);
+        else
+            utcp_address_on_timer(u, now_ns, timer - u->conns.count - u->neighbours.count);
+    }
+    utcp_tw_expire(u, now_ns);
+}

@@ -1,0 +1,269 @@
+/* utcp_wire.c - formats on the wire. */
+#include "tcp/utcp_wire.h"
+
+#define IPV4_DF         0x4000u
+#define IPV4_MF_OFFSET  0x3fffu
+#define ARP_ETHERNET    1u
+#define OPTION_END      0u
+#define OPTION_NOP      1u
+#define OPTION_MSS      2u
+#define OPTION_WSCALE   3u
+#define OPTION_SACK_OK  4u
+#define OPTION_SACK     5u
+#define OPTION_TS       8u
+#define OPTION_LEN_MSS  4u
+#define OPTION_LEN_WS   3u
+#define OPTION_LEN_SACK 2u
+#define OPTION_LEN_TS   10u
+
+/* ---- checksum ---------------------------------------------------------------------------- */
+
+uint32_t utcp_sum_add(uint32_t sum, const uint8_t *data, size_t len, bool *odd)
+{
+    uint64_t wide = sum;
+
+    if (*odd && len > 0) {
+        wide += *data++;
+        len--;
+        *odd = false;
+    }
+    for (; len >= 4; data += 4, len -= 4)
+        wide += be32_get(data);
+    if (len >= 2) {
+        wide += be16_get(data);
+        data += 2;
+        len -= 2;
+    }
+    if (len != 0) {
+        wide += (uint64_t)*data << 8;
+        *odd = true;
+    }
+    wide = (wide & 0xffffffff) + (wide >> 32);
+    wide = (wide & 0xffffffff) + (wide >> 32);
+    return (uint32_t)wide;
+}
+
+uint16_t utcp_sum_fold(uint32_t sum)
+{
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = (sum & 0xffff) + (sum >> 16);
+    return (uint16_t)sum;
+}
+
+uint16_t utcp_checksum(const uint8_t *data, size_t len)
+{
+    bool odd = false;
+
+    return (uint16_t)~utcp_sum_fold(utcp_sum_add(0, data, len, &odd));
+}
+
+uint32_t utcp_sum_pseudo4(const uint8_t src[4], const uint8_t dst[4], uint8_t proto, uint16_t len)
+{
+    bool odd = false;
+    const uint32_t sum = utcp_sum_add((uint32_t)proto + len, src, 4, &odd);
+
+    return utcp_sum_add(sum, dst, 4, &odd);
+}
+
+/* ---- Ethernet and ARP -------------------------------------------------------------------- */
+
+void utcp_eth_put(uint8_t *p, const uint8_t dst[6], const uint8_t src[6], uint16_t type)
+{
+    memcpy(p, dst, 6);
+    memcpy(p + 6, src, 6);
+    be16_put(p + 12, type);
+}
+
+uint32_t utcp_arp_put(uint8_t *p, const uint8_t eth_dst[6], const uint8_t target_mac[6],
+                      const struct utcp_arp *arp)
+{
+    utcp_eth_put(p, eth_dst, arp->sender_mac, ETH_TYPE_ARP);
+    p += ETH_LEN;
+    be16_put(p, ARP_ETHERNET);
+    be16_put(p + 2, ETH_TYPE_IPV4);
+    p[4] = 6;
+    p[5] = 4;
+    be16_put(p + 6, arp->op);
+    memcpy(p + 8, arp->sender_mac, 6);
+    memcpy(p + 14, arp->sender_ip, 4);
+    memcpy(p + 18, target_mac, 6);
+    memcpy(p + 24, arp->target_ip, 4);
+    return ETH_LEN + ARP_LEN;
+}
+
+bool utcp_arp_parse(const uint8_t *p, uint32_t len, struct utcp_arp *ret_arp)
+{
+    if (len < ARP_LEN || be16_get(p) != ARP_ETHERNET || be16_get(p + 2) != ETH_TYPE_IPV4 ||
+        p[4] != 6 || p[5] != 4)
+        return false;
+    ret_arp->op = be16_get(p + 6);
+    memcpy(ret_arp->sender_mac, p + 8, 6);
+    memcpy(ret_arp->sender_ip, p + 14, 4);
+    memcpy(ret_arp->target_ip, p + 24, 4);
+    return true;
+}
+
+/* ---- IPv4 -------------------------------------------------------------------------------- */
+
+enum utcp_ip_verdict utcp_ipv4_parse(const uint8_t *p, uint32_t len, bool checksum_good,
+                                     struct utcp_ip *ret_ip)
+{
+    uint32_t header_len, total_len;
+
+    if (len < IPV4_LEN || p[0] >> 4 != 4)
+        return UTCP_IP_MALFORMED;
+    header_len = (p[0] & 0x0fu) * 4u;
+    total_len = be16_get(p + 2);
+    if (header_len < IPV4_LEN || total_len < header_len || total_len > len)
+        return UTCP_IP_MALFORMED;
+    if (!checksum_good && utcp_checksum(p, header_len) != 0)
+        return UTCP_IP_CHECKSUM;
+    if ((be16_get(p + 6) & IPV4_MF_OFFSET) != 0)
+        return UTCP_IP_FRAGMENT;
+    *ret_ip = (struct utcp_ip){
+        .src = p + 12,
+        .dst = p + 16,
+        .data = p + header_len,
+        .len = total_len - header_len,
+        .proto = p[9],
+    };
+    return UTCP_IP_OK;
+}
+
+void utcp_ipv4_put(uint8_t *p, const uint8_t src[4], const uint8_t dst[4], uint8_t proto,
+                   uint32_t payload_len, bool with_checksum)
+{
+    p[0] = 0x45;
+    p[1] = 0;
+    be16_put(p + 2, (uint16_t)(IPV4_LEN + payload_len));
+    be16_put(p + 4, 0);
+    be16_put(p + 6, IPV4_DF);
+    p[8] = IPV4_TTL;
+    p[9] = proto;
+    be16_put(p + 10, 0);
+    memcpy(p + 12, src, 4);
+    memcpy(p + 16, dst, 4);
+    if (with_checksum)
+        be16_put(p + 10, utcp_checksum(p, IPV4_LEN));
+}
+
+/* ---- TCP --------------------------------------------------------------------------------- */
+
+/* One option with its value; a wrong length is as good as an unknown option. */
+static void option_take(const uint8_t *p, uint32_t len, struct utcp_options *options)
+{
+    if (p[0] == OPTION_MSS && len == OPTION_LEN_MSS) {
+        options->mss = be16_get(p + 2);
+    } else if (p[0] == OPTION_WSCALE && len == OPTION_LEN_WS) {
+        options->has_wscale = true;
+        options->wscale = p[2] > TCP_WSCALE_MAX ? TCP_WSCALE_MAX : p[2];
+    } else if (p[0] == OPTION_SACK_OK && len == OPTION_LEN_SACK) {
+        options->sack_permitted = true;
+    } else if (p[0] == OPTION_TS && len == OPTION_LEN_TS) {
+        options->has_timestamps = true;
+        options->ts_value = be32_get(p + 2);
+        options->ts_echo = be32_get(p + 6);
+    }
+}
+
+void utcp_options_parse(const uint8_t *p, uint32_t len, struct utcp_options *ret_options)
+{
+    memset(ret_options, 0, sizeof *ret_options);
+    for (uint32_t at = 0; at < len;) {
+        if (p[at] == OPTION_END)
+            return;
+        if (p[at] == OPTION_NOP) {
+            at++;
+            continue;
+        }
+        if (at + 2 > len || p[at + 1] < 2 || p[at + 1] > len - at)
+            return;
+        option_take(p + at, p[at + 1], ret_options);
+        at += p[at + 1];
+    }
+}
+
+bool utcp_tcp_parse(const uint8_t *p, uint32_t len, struct utcp_segment *ret_seg)
+{
+    uint32_t header_len;
+
+    if (len < TCP_LEN)
+        return false;
+    header_len = (uint32_t)(p[12] >> 4) * 4u;
+    if (header_len < TCP_LEN || header_len > len)
+        return false;
+    ret_seg->src_port = be16_get(p);
+    ret_seg->dst_port = be16_get(p + 2);
+    ret_seg->seq = be32_get(p + 4);
+    ret_seg->ack = be32_get(p + 8);
+    ret_seg->flags = p[13] & 0x3fu;
+    ret_seg->window = be16_get(p + 14);
+    ret_seg->data = p + header_len;
+    ret_seg->len = len - header_len;
+    utcp_options_parse(p + TCP_LEN, header_len - TCP_LEN, &ret_seg->options);
+    return true;
+}
+
+uint32_t utcp_options_put_syn(uint8_t *p, const struct utcp_options *options)
+{
+    uint32_t at = 0;
+
+    p[at++] = OPTION_MSS;
+    p[at++] = OPTION_LEN_MSS;
+    be16_put(p + at, options->mss);
+    at += 2;
+    if (options->sack_permitted) {
+        p[at++] = OPTION_NOP;
+        p[at++] = OPTION_NOP;
+        p[at++] = OPTION_SACK_OK;
+        p[at++] = OPTION_LEN_SACK;
+    }
+    if (options->has_timestamps)
+        at += utcp_options_put_timestamps(p + at, options->ts_value, options->ts_echo);
+    if (options->has_wscale) {
+        p[at++] = OPTION_NOP;
+        p[at++] = OPTION_WSCALE;
+        p[at++] = OPTION_LEN_WS;
+        p[at++] = options->wscale;
+    }
+    return at;
+}
+
+uint32_t utcp_options_put_timestamps(uint8_t *p, uint32_t value, uint32_t echo)
+{
+    p[0] = OPTION_NOP;
+    p[1] = OPTION_NOP;
+    p[2] = OPTION_TS;
+    p[3] = OPTION_LEN_TS;
+    be32_put(p + 4, value);
+    be32_put(p + 8, echo);
+    return TCP_TS_LEN;
+}
+
+uint32_t utcp_options_put_sack(uint8_t *p, const struct utcp_sack_block *blocks, uint32_t n)
+{
+    uint32_t at = 4;
+
+    p[0] = OPTION_NOP;
+    p[1] = OPTION_NOP;
+    p[2] = OPTION_SACK;
+    p[3] = (uint8_t)(2 + 8 * n);
+    for (uint32_t i = 0; i < n; i++, at += 8) {
+        be32_put(p + at, blocks[i].start);
+        be32_put(p + at + 4, blocks[i].end);
+    }
+    return at;
+}
+
+void utcp_tcp_put(uint8_t *p, const struct utcp_tcp_header *header)
+{
+    be16_put(p, header->src_port);
+    be16_put(p + 2, header->dst_port);
+    be32_put(p + 4, header->seq);
+    be32_put(p + 8, header->ack);
+    p[12] = (uint8_t)((TCP_LEN + header->options_len) / 4 << 4);
+    p[13] = header->flags;
+    be16_put(p + 14, header->window);
+    be16_put(p + TCP_CHECKSUM_AT, 0);
+    be16_put(p + 18, 0);
+}
