@@ -1,0 +1,361 @@
+/*
+ * dp_session_smtp.c - one session: a connection of utcp below, the SMTP engine above. See
+ * dp_session_private.h for its states.
+ */
+#include "dataplane/dp_session_private.h"
+
+#define RECV_BYTES 4096u
+
+static void session_free(struct dp_session *s)
+{
+    struct dp_sessions *m = s->owner;
+    s->next_free = m->free_first;
+    m->free_first = s->index;
+    m->n_free++;
+    m->config.counters->sessions--;
+    m->groups[s->group].n_sessions--;
+    dp_timers_set(&m->timers, s->index, TIME_NEVER_NS);
+    dp_group_wake(m, s->group);
+    dp_group_wake_starved(m);
+}
+
+/* The only writer of .state. */
+static void enter(struct dp_session *s, enum dp_session_state state)
+{
+    enum dp_session_state old = s->state;
+    if (old == DP_SESSION_IDLE) {
+        dp_idle_remove(s->owner, s);
+    }
+    s->state = state;
+    switch (state) {
+    case DP_SESSION_FREE:
+        session_free(s);
+        break;
+    case DP_SESSION_IDLE:
+        dp_idle_add(s->owner, s);
+        break;
+    case DP_SESSION_CONNECTING:
+    case DP_SESSION_BUSY:
+    case DP_SESSION_QUITTING:
+        break;
+    }
+}
+
+static void arm(struct dp_session *s)
+{
+    uint64_t due_ns = TIME_NEVER_NS;
+    if (s->state == DP_SESSION_CONNECTING || s->state == DP_SESSION_IDLE) {
+        due_ns = s->due_ns;
+    }
+    if (s->state != DP_SESSION_CONNECTING && s->state != DP_SESSION_FREE) {
+        uint64_t client_ns = smtp_client_deadline_ns(&s->client);
+        due_ns = client_ns < due_ns ? client_ns : due_ns;
+    }
+    dp_timers_set(&s->owner->timers, s->index, due_ns);
+}
+
+/* ---- beginning --------------------------------------------------------------------------- */
+
+int dp_session_open(struct dp_sessions *m, uint64_t now_ns, uint32_t group, struct dp_job *job)
+{
+    const struct dp_job_target *target = &job->targets[job->target];
+    if (m->n_free == 0) {
+        return UTCP_E_LIMIT;
+    }
+    struct dp_session *s = &m->sessions[m->free_first];
+    const struct utcp_connect request = {
+        .local = job->source,
+        .remote = target->addr,
+        .remote_port = target->port,
+        .user = s,
+    };
+    int result = utcp_connect(m->config.tcp, now_ns, &request, &s->conn);
+    if (result != UTCP_OK) {
+        return result;
+    }
+    m->free_first = s->next_free;
+    m->n_free--;
+    m->groups[group].n_sessions++;
+    m->config.counters->sessions++;
+    m->config.counters->sessions_opened++;
+    s->group = group;
+    s->job = job->slot;
+    s->messages = 0;
+    s->working = false;
+    s->idle_ms = job->idle_ms;
+    s->bytes_acked = 0;
+    s->retransmissions = 0;
+    s->held.len = 0;
+    s->peer = target->addr;
+    s->peer_port = target->port;
+    s->due_ns = now_ns + m->config.connect_timeout_ms * NS_PER_MS;
+    (void)snprintf(s->ehlo, sizeof s->ehlo, "%s", job->ehlo);
+    enter(s, DP_SESSION_CONNECTING);
+    arm(s);
+    return UTCP_OK;
+}
+
+bool dp_session_serves(const struct dp_session *s, const struct dp_job *job)
+{
+    if (s->messages >= job->messages_per_connection_max) {
+        return false;
+    }
+    for (uint32_t i = 0; i < job->n_targets; i++) {
+        if (job->targets[i].port == s->peer_port &&
+            ip_addr_equal(&job->targets[i].addr, &s->peer)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- end --------------------------------------------------------------------------------- */
+
+/* Lets go of the connection: with FIN when all was said, otherwise with RST, after which no extent
+ * is out. */
+static void connection_end(struct dp_session *s, uint64_t now_ns, bool clean)
+{
+    struct utcp *tcp = s->owner->config.tcp;
+    if (clean) {
+        utcp_release(tcp, now_ns, s->conn);
+    } else {
+        utcp_abort(tcp, now_ns, s->conn);
+    }
+    s->conn = UTCP_CONN_NONE;
+}
+
+static void working_set(struct dp_session *s, bool working)
+{
+    struct dp_group *g = &s->owner->groups[s->group];
+    g->n_working += working && !s->working;
+    g->n_working -= !working && s->working;
+    s->working = working;
+}
+
+/* What becomes of the job of a session that ended with the transaction open. */
+static void job_after_end(struct dp_session *s, uint64_t now_ns, struct dp_job *job)
+{
+    const struct smtp_reply *reply = smtp_client_close_reply(&s->client);
+    const struct dp_failure failure = {.stage = reply->stage,
+                                       .code = reply->code,
+                                       .enhanced = reply->enhanced,
+                                       .text = reply->text};
+    if (!smtp_client_untouched(&s->client)) {
+        dp_job_finish(job, now_ns);
+    } else if (s->owner->mode == DP_DRAIN) {
+        dp_job_hand_back(job, now_ns);
+    } else if (s->messages > 1 && !job->fresh_only) {
+        dp_job_again(job, s->group);
+    } else {
+        dp_job_next_target(job, now_ns, s->group, &failure);
+    }
+}
+
+/* Ends connection and session; returns the job that was on it, or null. */
+static struct dp_job *session_end(struct dp_session *s, uint64_t now_ns)
+{
+    struct dp_job *job = dp_session_job(s);
+    if (job) {
+        dp_job_note_path(job, now_ns, s);
+    }
+    connection_end(s, now_ns, !job);
+    working_set(s, false);
+    s->job = DP_NONE;
+    enter(s, DP_SESSION_FREE);
+    return job;
+}
+
+static void connect_failed(struct dp_session *s, uint64_t now_ns, const char *why)
+{
+    const struct dp_failure failure = {.stage = OUTCOME_STAGE_CONNECT, .text = why};
+    dp_job_next_target(session_end(s, now_ns), now_ns, s->group, &failure);
+}
+
+/* ---- transactions ------------------------------------------------------------------------ */
+
+static bool transaction_start(struct dp_session *s, uint64_t now_ns, struct dp_job *job)
+{
+    struct utcp_info info;
+    if (!smtp_client_start(&s->client, now_ns, &job->transaction)) {
+        return false;
+    }
+    if (s->messages > 0 && utcp_info(s->owner->config.tcp, now_ns, s->conn, &info)) {
+        s->retransmissions = info.retransmissions;
+    }
+    s->messages++;
+    s->job = job->slot;
+    s->idle_ms = job->idle_ms;
+    dp_job_start(s->owner, now_ns, job, s);
+    return true;
+}
+
+static void quit_begin(struct dp_session *s, uint64_t now_ns)
+{
+    enter(s, DP_SESSION_QUITTING);
+    working_set(s, false);
+    smtp_client_quit(&s->client, now_ns);
+}
+
+/* The session becomes idle, for the dispatcher to give it the next job, or says QUIT. */
+static void transaction_done(struct dp_session *s, uint64_t now_ns)
+{
+    struct dp_sessions *m = s->owner;
+    struct dp_job *job = dp_session_job(s);
+    uint32_t messages_max = job->messages_per_connection_max;
+    dp_job_note_path(job, now_ns, s);
+    s->job = DP_NONE;
+    dp_job_finish(job, now_ns);
+
+    const struct dp_job *next = dp_group_peek(m, s->group);
+    bool wanted = s->idle_ms > 0 || (next && !next->fresh_only && dp_session_serves(s, next));
+    if (m->mode == DP_DRAIN || s->messages >= messages_max || !wanted) {
+        quit_begin(s, now_ns);
+        return;
+    }
+    s->due_ns = now_ns + s->idle_ms * NS_PER_MS;
+    enter(s, DP_SESSION_IDLE);
+    dp_group_wake(m, s->group);
+}
+
+/* Events and output of the engine until it has nothing more. The session may have ended after. */
+static void run(struct dp_session *s, uint64_t now_ns)
+{
+    for (;;) {
+        uint32_t events = smtp_client_next_event(&s->client);
+        if (events & SMTP_EV_READY && s->state != DP_SESSION_QUITTING) {
+            working_set(s, true);
+        }
+        if (events & SMTP_EV_TRANSACTION_DONE && s->job != DP_NONE) {
+            transaction_done(s, now_ns);
+            if (s->held.len > 0) { /* the server did not wait for the end: the stream is torn */
+                (void)session_end(s, now_ns);
+                return;
+            }
+        }
+        if (events & SMTP_EV_CLOSED) {
+            struct dp_job *job = session_end(s, now_ns);
+            if (job) {
+                job_after_end(s, now_ns, job);
+            }
+            return;
+        }
+        if (!dp_session_pump(s, now_ns) && events == 0) {
+            arm(s);
+            return;
+        }
+    }
+}
+
+bool dp_session_reuse(struct dp_session *s, uint64_t now_ns, struct dp_job *job)
+{
+    enter(s, DP_SESSION_BUSY);
+    for (uint32_t i = 0; i < job->n_targets; i++) {
+        if (ip_addr_equal(&job->targets[i].addr, &s->peer) &&
+            job->targets[i].port == s->peer_port) {
+            job->target = i;
+            break;
+        }
+    }
+    if (!transaction_start(s, now_ns, job)) {
+        (void)session_end(s, now_ns);
+        return false;
+    }
+    run(s, now_ns);
+    return true;
+}
+
+void dp_session_quit(struct dp_session *s, uint64_t now_ns)
+{
+    quit_begin(s, now_ns);
+    run(s, now_ns);
+}
+
+/* ---- input ------------------------------------------------------------------------------- */
+
+static void on_connected(struct dp_session *s, uint64_t now_ns)
+{
+    struct dp_sessions *m = s->owner;
+    m->config.counters->sessions_established++;
+    smtp_client_init(&s->client, now_ns, s->ehlo, &m->config.timeouts);
+    enter(s, DP_SESSION_BUSY);
+    bool started = transaction_start(s, now_ns, dp_session_job(s));
+    INVARIANT(started); /* a session that has just begun takes a transaction */
+}
+
+static void receive(struct dp_session *s, uint64_t now_ns)
+{
+    uint8_t bytes[RECV_BYTES];
+    uint32_t n;
+    while ((n = utcp_recv(s->owner->config.tcp, now_ns, s->conn, bytes, sizeof bytes)) > 0) {
+        smtp_client_input(&s->client, now_ns, bytes, n);
+    }
+}
+
+void dp_session_on_event(struct dp_session *s, uint64_t now_ns, const struct utcp_event *event)
+{
+    if (event->events & UTCP_EV_CONNECTED && s->state == DP_SESSION_CONNECTING) {
+        on_connected(s, now_ns);
+    }
+    if (s->state == DP_SESSION_CONNECTING) {
+        if (event->events & UTCP_EV_CLOSED) {
+            connect_failed(s, now_ns, utcp_close_text(event->reason));
+        }
+        return;
+    }
+    receive(s, now_ns);
+    if (event->events & UTCP_EV_CLOSED && event->reason != UTCP_CLOSE_NORMAL) {
+        smtp_client_eof(&s->client, now_ns, utcp_close_text(event->reason));
+    } else if (event->events & (UTCP_EV_EOF | UTCP_EV_CLOSED)) {
+        smtp_client_eof(&s->client, now_ns, "the server closed the connection");
+    }
+    if (event->events & UTCP_EV_SENDABLE) {
+        smtp_client_progress(&s->client, now_ns);
+    }
+    run(s, now_ns);
+}
+
+/* ---- time -------------------------------------------------------------------------------- */
+
+/* The block timer runs from the last byte that the server's TCP took: look before it strikes. */
+static bool body_progressed(struct dp_session *s, uint64_t now_ns)
+{
+    struct utcp_info info;
+    if (!utcp_info(s->owner->config.tcp, now_ns, s->conn, &info) ||
+        info.bytes_acked_total == s->bytes_acked) {
+        return false;
+    }
+    s->bytes_acked = info.bytes_acked_total;
+    return true;
+}
+
+void dp_session_on_deadline(struct dp_session *s, uint64_t now_ns)
+{
+    if (s->state == DP_SESSION_CONNECTING) {
+        connect_failed(s, now_ns, "connection timed out");
+        return;
+    }
+    if (s->state == DP_SESSION_IDLE && now_ns >= s->due_ns) {
+        dp_session_quit(s, now_ns);
+        return;
+    }
+    if (body_progressed(s, now_ns)) {
+        smtp_client_progress(&s->client, now_ns);
+    }
+    if (smtp_client_deadline_ns(&s->client) <= now_ns) {
+        smtp_client_on_deadline(&s->client, now_ns);
+    }
+    run(s, now_ns);
+}
+
+void dp_session_cut(struct dp_session *s, uint64_t now_ns)
+{
+    if (s->state == DP_SESSION_BUSY && smtp_client_dot_sent(&s->client)) {
+        smtp_client_eof(&s->client, now_ns, "drained while waiting for the reply to the final dot");
+        run(s, now_ns);
+        return;
+    }
+    struct dp_job *job = session_end(s, now_ns);
+    if (job) {
+        dp_job_hand_back(job, now_ns);
+    }
+}
