@@ -1,0 +1,218 @@
+/*
+ * dp_worker_io.c - the loop of a lane's thread. See dp_worker_io.h, and dp_worker.h for a turn.
+ *
+ * Each turn reads the clock once. Frames are copied out of their mbuf by utcp_input() and into a
+ * fresh one from utcp_output(), so no mbuf outlives a turn but in the device's rings and in the
+ * hand-over rings.
+ */
+#include "dataplane/dp_worker_io.h"
+
+#include "dataplane/dp_clock.h"
+
+#include <rte_ethdev.h>
+#include <rte_pause.h>
+
+#define TX_TRIES   8u
+#define IDLE_TURNS 64u /* turns without work before the lane sleeps */
+#define BURSTS_OUT 8u  /* per turn: a lane that sends much still has to listen */
+
+/* ---- in ---------------------------------------------------------------------------------- */
+
+static uint32_t rx_flags(const struct rte_mbuf *m)
+{
+    uint32_t flags = 0;
+    if ((m->ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK) == RTE_MBUF_F_RX_IP_CKSUM_GOOD) {
+        flags |= UTCP_RX_IP_CSUM_GOOD;
+    }
+    if ((m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_GOOD) {
+        flags |= UTCP_RX_L4_CSUM_GOOD;
+    }
+    return flags;
+}
+
+static void take_frame(struct dp_worker_io *io, uint64_t now_ns, struct rte_mbuf *m)
+{
+    /* Frames in several pieces are not asked for, so the first piece is the frame. */
+    utcp_input(io->lane->tcp, now_ns, rte_pktmbuf_mtod(m, const uint8_t *), m->data_len,
+               rx_flags(m));
+}
+
+/* Gives the frame to another lane; false when its ring is full. */
+static bool hand_over(struct dp_worker_io *io, uint32_t to, struct rte_mbuf *m)
+{
+    if (!io->to[to] || rte_ring_sp_enqueue(io->to[to], m) != 0) {
+        return false;
+    }
+    io->lane->counters.handed_over++;
+    dp_worker_wake(io->peers[to]);
+    return true;
+}
+
+static void copy_to_all(struct dp_worker_io *io, const struct rte_mbuf *m)
+{
+    for (uint32_t to = 0; to < io->n_lanes; to++) {
+        struct rte_mbuf *copy = io->to[to] ? rte_pktmbuf_copy(m, io->pool, 0, UINT32_MAX) : NULL;
+        if (copy && !hand_over(io, to, copy)) {
+            rte_pktmbuf_free(copy);
+        }
+    }
+}
+
+/* A frame of our own queue: ours, another lane's, or everybody's. */
+static void sort_frame(struct dp_worker_io *io, uint64_t now_ns, struct rte_mbuf *m)
+{
+    uint32_t owner = DP_STEER_HERE;
+    io->lane->counters.rx_frames++;
+    io->lane->counters.rx_bytes += m->pkt_len;
+    if (io->steer) {
+        owner = dp_steer_frame(io->steer, rte_pktmbuf_mtod(m, const uint8_t *), m->data_len);
+    }
+    if (owner == DP_STEER_ALL) {
+        copy_to_all(io, m);
+    } else if (owner != DP_STEER_HERE && owner != io->lane->index) {
+        if (!hand_over(io, owner, m)) {
+            rte_pktmbuf_free(m);
+        }
+        return;
+    }
+    take_frame(io, now_ns, m);
+    rte_pktmbuf_free(m);
+}
+
+static uint32_t receive(struct dp_worker_io *io, uint64_t now_ns)
+{
+    struct rte_mbuf *burst[DP_BURST];
+    uint32_t n = rte_eth_rx_burst(io->port_id, io->queue, burst, DP_BURST);
+    for (uint32_t i = 0; i < n; i++) {
+        sort_frame(io, now_ns, burst[i]);
+    }
+    return n;
+}
+
+/* Frames that the other lanes of the port received for us. */
+static uint32_t receive_handed(struct dp_worker_io *io, uint64_t now_ns)
+{
+    void *burst[DP_BURST];
+    uint32_t sum = 0;
+    for (uint32_t lane = 0; io->steer && lane < io->n_lanes; lane++) {
+        uint32_t n =
+            !io->from[lane] ? 0 : rte_ring_sc_dequeue_burst(io->from[lane], burst, DP_BURST, NULL);
+        for (uint32_t i = 0; i < n; i++) {
+            take_frame(io, now_ns, burst[i]);
+            rte_pktmbuf_free(burst[i]);
+        }
+        sum += n;
+    }
+    return sum;
+}
+
+static bool frames_wait(void *arg)
+{
+    struct dp_worker_io *io = arg;
+    for (uint32_t lane = 0; io->steer && lane < io->n_lanes; lane++) {
+        if (io->from[lane] && !rte_ring_empty(io->from[lane])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- out --------------------------------------------------------------------------------- */
+
+static void flush(struct dp_worker_io *io)
+{
+    uint16_t sent = 0;
+    for (uint32_t tries = 0; sent < io->n_out && tries < TX_TRIES; tries++) {
+        sent = (uint16_t)(sent + rte_eth_tx_burst(io->port_id, io->queue, io->out + sent,
+                                                  (uint16_t)(io->n_out - sent)));
+    }
+    io->lane->counters.tx_frames += sent;
+    io->lane->counters.tx_dropped += (uint64_t)(io->n_out - sent);
+    for (; sent < io->n_out; sent++) {
+        rte_pktmbuf_free(io->out[sent]); /* TCP sends it again */
+    }
+    io->n_out = 0;
+}
+
+static void set_offloads(struct rte_mbuf *m, const struct utcp_frame *frame)
+{
+    if (frame->l4_len == 0) {
+        return;
+    }
+    m->tx_offload = rte_mbuf_tx_offload(frame->l2_len, frame->l3_len, frame->l4_len, 0, 0, 0, 0);
+    m->ol_flags = RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IP_CKSUM | RTE_MBUF_F_TX_TCP_CKSUM;
+}
+
+/* The next frame of TCP in an mbuf; null when there is none, or no mbuf for it. */
+static struct rte_mbuf *next_frame(struct dp_worker_io *io, uint64_t now_ns)
+{
+    struct rte_mbuf *m = io->spare ? io->spare : rte_pktmbuf_alloc(io->pool);
+    io->spare = NULL;
+    if (!m) {
+        return NULL;
+    }
+    uint8_t *at = rte_pktmbuf_mtod(m, uint8_t *);
+    struct utcp_frame frame = {.head = at};
+    if (!utcp_output(io->lane->tcp, now_ns, &frame)) {
+        io->spare = m;
+        return NULL;
+    }
+    uint32_t len = frame.head_len + frame.payload_len;
+    INVARIANT(len <= rte_pktmbuf_tailroom(m));
+    at += frame.head_len;
+    for (uint32_t i = 0; i < frame.n_slices; i++) {
+        memcpy(at, frame.slices[i].data, frame.slices[i].len);
+        at += frame.slices[i].len;
+    }
+    m->data_len = (uint16_t)len;
+    m->pkt_len = len;
+    if (io->tx_checksum_offload) {
+        set_offloads(m, &frame);
+    }
+    io->lane->counters.tx_bytes += len;
+    return m;
+}
+
+static uint32_t send_frames(struct dp_worker_io *io, uint64_t now_ns)
+{
+    uint32_t sum = 0;
+    for (uint32_t burst = 0; burst < BURSTS_OUT; burst++) {
+        struct rte_mbuf *m = NULL;
+        while (io->n_out < DP_BURST && (m = next_frame(io, now_ns)) != NULL) {
+            io->out[io->n_out++] = m;
+        }
+        sum += io->n_out;
+        flush(io);
+        if (!m) {
+            break;
+        }
+    }
+    return sum;
+}
+
+/* ---- the loop ---------------------------------------------------------------------------- */
+
+int dp_worker_main(void *arg)
+{
+    struct dp_worker_io *io = arg;
+    struct dp_worker *lane = io->lane;
+    uint32_t idle_turns = 0;
+    uint64_t now_ns = dp_clock_ns();
+    while (!dp_worker_finished(lane, now_ns)) {
+        now_ns = dp_clock_ns();
+        uint32_t work = receive(io, now_ns);
+        work += receive_handed(io, now_ns);
+        work += dp_worker_turn(lane, now_ns);
+        work += send_frames(io, now_ns);
+        idle_turns = work > 0 ? 0 : idle_turns + 1;
+        if (idle_turns > IDLE_TURNS) {
+            dp_worker_sleep(lane, now_ns, frames_wait, io);
+        } else if (idle_turns > 0) {
+            rte_pause();
+        }
+    }
+    rte_pktmbuf_free(io->spare);
+    io->spare = NULL;
+    atomic_store(&lane->stopped, 1);
+    return 0;
+}
