@@ -132,7 +132,7 @@ int chan_hello_attach(int fd, const struct chan_hello *hello, uint32_t timeout_m
         a.job_fds[lane] = a.done_fds[lane] = -1;
     }
     if (send(fd, hello, sizeof *hello, MSG_NOSIGNAL) != (ssize_t)sizeof *hello) {
-        return errno == EPIPE ? CHAN_E_CLOSED : CHAN_E_SYSTEM;
+        return errno == EPIPE || errno == ECONNRESET ? CHAN_E_CLOSED : CHAN_E_SYSTEM;
     }
     int result = recv_welcome(fd, timeout_ms, &a.welcome);
     if (result == CHAN_OK && a.welcome.go && a.welcome.n_lanes != hello->n_lanes) {
