@@ -246,6 +246,20 @@ const char *utcp_counter_name(enum utcp_counter counter)
     return (unsigned)counter < UTCP_N_COUNTERS ? names[counter] : "?";
 }
 
+void utcp_usage(const struct utcp *u, struct utcp_usage *ret_usage)
+{
+    *ret_usage = (struct utcp_usage){
+        .connections = u->conns.count - u->conns.free,
+        .time_wait = u->tw_count,
+        .addresses = u->addresses.count - u->addresses.free,
+        .neighbours = u->neighbours.count - u->neighbours.free,
+        .segments = u->segs.count - u->segs.free,
+        .chunks = u->chunks.count - u->chunks.free,
+        .copy_blocks = u->copy_blocks.count - u->copy_blocks.free,
+        .rx_blocks = u->rx_blocks.count - u->rx_blocks.free,
+    };
+}
+
 uint32_t utcp_connections(const struct utcp *u)
 {
     return u->conns_alive;

@@ -16,7 +16,8 @@
  * from utcp_connect() (or UTCP_EV_ACCEPTED) until utcp_release() or utcp_abort(). Data given to
  * utcp_send() stays owned by its extent, which holds a reference count: the stack takes one
  * reference for each piece queued and drops it when the last byte of the piece was acknowledged or
- * the connection ended. The bytes must not change while references are out.
+ * the connection ended. The bytes must not change while references are out. An extent's free() is
+ * called from inside the stack and must not call back into it.
  *
  * Errors are negative enum utcp_error. What the peer or the network did is an event, never an
  * error. Reaching a limit is counted and refused, nothing else.
@@ -261,5 +262,16 @@ enum utcp_counter {
 const uint64_t *utcp_counters(const struct utcp *u); /* UTCP_N_COUNTERS values */
 const char *utcp_counter_name(enum utcp_counter counter);
 uint32_t utcp_connections(const struct utcp *u); /* alive now, TIME_WAIT left out */
+
+/* What is in use now of each of the limits. */
+struct utcp_usage {
+    uint32_t connections; /* handles that are not given back count too, whatever their state */
+    uint32_t time_wait, addresses, neighbours, segments, chunks, copy_blocks, rx_blocks;
+};
+void utcp_usage(const struct utcp *u, struct utcp_usage *ret_usage);
+
+/* Walks over everything and stops the program when an invariant of utcp_internal.h is broken. Slow:
+ * for tests, simulation and fuzzing. */
+void utcp_check(const struct utcp *u);
 
 #endif

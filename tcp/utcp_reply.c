@@ -122,6 +122,7 @@ void utcp_reply_time_wait(struct utcp *u, uint64_t now_ns, const struct utcp_ip 
                                      .dst_port = tw->remote_port,
                                      .seq = tw->snd_nxt,
                                      .ack = tw->rcv_nxt,
+                                     .window = UINT16_MAX,
                                      .flags = TCP_ACK};
     struct utcp_reply *reply = utcp_reply_new(u);
 

@@ -1,0 +1,137 @@
+/*
+ * sim.h - deterministic simulation: two stacks, a bad link between them, random applications.
+ *
+ * One seed makes one world: the link's faults, the hosts' limits, who connects to whom and what the
+ * applications do. Time is virtual, the only source of change is a heap of events in order of time
+ * (and of birth, where times are equal), so a seed always tells the same story.
+ *
+ * What must hold (a breach ends the seed as failed):
+ *   - bytes come out as they went in, in order, and no byte that was not sent;
+ *   - EOF comes exactly behind the last byte, a connection ends NORMAL only with all acknowledged;
+ *   - a connection that nobody disturbs does not end in any other way;
+ *   - everything ends within SIM_END_NS, and then every pool is full and every reference back;
+ *   - the stacks' own invariants (utcp_check) after every step that a die picks.
+ */
+#ifndef WIREPOST_TESTS_SIM_H
+#define WIREPOST_TESTS_SIM_H
+
+#include "tcp/utcp.h"
+
+#define SIM_HOSTS       2
+#define SIM_ADDRESSES   3 /* of each host */
+#define SIM_PAIRS_MAX   24
+#define SIM_PORT        25
+#define SIM_NOISE_BYTES (1u << 18)
+#define SIM_END_NS      (3600 * NS_PER_S)
+#define SIM_FRAME_MAX   1600u
+
+/* ---- randomness ---------------------------------------------------------------------------- */
+
+struct sim_rng {
+    uint64_t state;
+};
+uint64_t sim_random(struct sim_rng *rng);
+/* 0 .. n-1. */
+uint64_t sim_below(struct sim_rng *rng, uint64_t n);
+/* True in `per_million` of a million cases. */
+bool sim_chance(struct sim_rng *rng, uint32_t per_million);
+/* Between low and high, small values as likely as large ones in orders of magnitude. */
+uint64_t sim_log_range(struct sim_rng *rng, uint64_t low, uint64_t high);
+
+/* ---- link ---------------------------------------------------------------------------------- */
+
+/* Faults of one direction. */
+struct sim_link {
+    uint64_t delay_ns, jitter_ns;
+    uint64_t bytes_per_s;                       /* 0: no bottleneck */
+    uint32_t queue_bytes;                       /* of the bottleneck, drop-tail */
+    uint32_t loss, duplicate, corrupt, reorder; /* per million frames */
+    uint64_t outage_every_ns, outage_ns;        /* on average; 0: none */
+    uint64_t dead_from_ns;                      /* nothing passes from then on */
+    uint64_t outage_from_ns, outage_to_ns;
+    uint64_t busy_until_ns;
+};
+
+struct sim_event {
+    uint64_t at_ns, order;
+    enum { SIM_FRAME, SIM_POLL, SIM_TICK, SIM_OPEN } kind;
+    uint32_t host; /* or pair, for ticks and opens */
+    uint32_t end;  /* of the pair */
+    uint32_t len;
+    uint8_t *frame; /* on the heap */
+};
+
+/* ---- applications -------------------------------------------------------------------------- */
+
+/* One end of a connection. */
+struct sim_end {
+    uint32_t conn;
+    uint32_t host;
+    uint64_t to_send, queued, received;
+    uint64_t key;         /* where in the noise the bytes that it sends begin */
+    uint64_t tick_ns;     /* between looks of a slow reader; 0: reads at once */
+    uint64_t abort_at_ns; /* TIME_NEVER_NS: never */
+    uint64_t give_up_ns;
+    uint32_t write_max;
+    bool shuts_first; /* without waiting for the peer's EOF */
+    bool releases_early;
+    bool connected, refused_once, fin, eof, closed, gone, aborted;
+    enum utcp_close_reason reason;
+};
+
+struct sim_pair {
+    struct sim_end end[2]; /* 0 has connected, 1 was connected to */
+    struct ip_addr ip[2];
+    uint16_t client_port;
+    bool started, accepted, disturbed;
+    uint64_t start_ns;
+};
+
+struct sim_host {
+    struct utcp *u;
+    struct ip_addr ip[SIM_ADDRESSES];
+    uint64_t poll_every_ns; /* 0: looks at each frame at once */
+    bool poll_pending;
+    struct sim_event inbox[64];
+    uint32_t inbox_count;
+    uint64_t timer_ns; /* for which a poll is in the heap */
+};
+
+struct sim {
+    uint64_t seed, now_ns, order;
+    struct sim_rng rng;
+    struct sim_host host[SIM_HOSTS];
+    struct sim_link link[SIM_HOSTS]; /* by the host that sends */
+    struct sim_pair pair[SIM_PAIRS_MAX];
+    uint32_t n_pairs;
+    struct sim_event *heap;
+    uint32_t heap_count, heap_cap;
+    struct utcp_extent noise;
+    bool lossy, severed, trace, failed;
+    char message[160];
+    uint64_t counters[UTCP_N_COUNTERS]; /* of both hosts, at the end */
+};
+
+/* The first failure counts. */
+void sim_fail(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* sim_link.c */
+void sim_link_choose(struct sim *sim);
+void sim_link_send(struct sim *sim, uint32_t from, const struct utcp_frame *frame);
+void sim_trace_frame(const struct sim *sim, uint32_t from, const uint8_t *frame, uint32_t len,
+                     const char *fate);
+
+/* sim_app.c */
+void sim_app_choose(struct sim *sim);
+void sim_app_open(struct sim *sim, struct sim_pair *pair);
+void sim_app_event(struct sim *sim, uint32_t host, const struct utcp_event *event);
+void sim_app_tick(struct sim *sim, struct sim_pair *pair, uint32_t end);
+void sim_app_check_end(struct sim *sim);
+
+/* sim_world.c */
+void sim_schedule(struct sim *sim, struct sim_event event);
+void sim_poll_soon(struct sim *sim, uint32_t host);
+/* Runs one world; true when all held. The message stays in sim. */
+bool sim_run(struct sim *sim, uint64_t seed, bool trace);
+
+#endif

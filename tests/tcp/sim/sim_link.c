@@ -1,0 +1,190 @@
+/* sim_link.c - a link that loses, delays, reorders, duplicates and corrupts, as its seed says. */
+#include "tests/tcp/sim/sim.h"
+
+#include "tcp/utcp_wire.h"
+
+#define PER_MILLION 1000000u
+
+uint64_t sim_random(struct sim_rng *rng) /* splitmix64 */
+{
+    uint64_t z = rng->state += UINT64_C(0x9e3779b97f4a7c15);
+
+    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+    return z ^ z >> 31;
+}
+
+uint64_t sim_below(struct sim_rng *rng, uint64_t n)
+{
+    return sim_random(rng) % n;
+}
+
+bool sim_chance(struct sim_rng *rng, uint32_t per_million)
+{
+    return sim_below(rng, PER_MILLION) < per_million;
+}
+
+uint64_t sim_log_range(struct sim_rng *rng, uint64_t low, uint64_t high)
+{
+    uint64_t doublings = 0;
+    uint64_t span;
+
+    while (low << (doublings + 1) <= high)
+        doublings++;
+    span = low << sim_below(rng, doublings + 1);
+    span += sim_below(rng, span);
+    return span < high ? span : high;
+}
+
+/* ---- what the link is like ------------------------------------------------------------------ */
+
+static uint32_t maybe(struct sim *sim, uint32_t one_in, uint32_t most)
+{
+    return sim_below(&sim->rng, one_in) == 0 ? (uint32_t)sim_below(&sim->rng, most) : 0;
+}
+
+static void direction_choose(struct sim *sim, struct sim_link *link)
+{
+    struct sim_rng *rng = &sim->rng;
+
+    *link = (struct sim_link){.dead_from_ns = TIME_NEVER_NS, .outage_from_ns = TIME_NEVER_NS};
+    link->delay_ns = sim_log_range(rng, 5 * NS_PER_US, 150 * NS_PER_MS);
+    link->jitter_ns = sim_below(rng, 2) == 0 ? sim_below(rng, link->delay_ns) : 0;
+    link->loss = maybe(sim, 2, 50000);
+    link->duplicate = maybe(sim, 3, 30000);
+    link->corrupt = maybe(sim, 3, 20000);
+    link->reorder = maybe(sim, 3, 100000);
+    if (sim_below(rng, 2) == 0) {
+        link->bytes_per_s = sim_log_range(rng, 50000, 100 * 1000 * 1000);
+        link->queue_bytes = (uint32_t)sim_log_range(rng, 8000, 500000);
+    }
+    if (sim_below(rng, 4) == 0) {
+        link->outage_every_ns = sim_log_range(rng, NS_PER_S, 20 * NS_PER_S);
+        link->outage_ns = sim_log_range(rng, NS_PER_MS, link->outage_every_ns / 20);
+        link->outage_from_ns = sim->now_ns + sim_below(rng, 2 * link->outage_every_ns);
+        link->outage_to_ns = link->outage_from_ns + link->outage_ns;
+    }
+}
+
+static bool is_lossy(const struct sim_link *link)
+{
+    return link->loss + link->corrupt > 0 || link->outage_ns > 0 || link->bytes_per_s > 0;
+}
+
+void sim_link_choose(struct sim *sim)
+{
+    for (uint32_t i = 0; i < SIM_HOSTS; i++)
+        direction_choose(sim, &sim->link[i]);
+    sim->lossy = is_lossy(&sim->link[0]) || is_lossy(&sim->link[1]);
+    sim->severed = sim_below(&sim->rng, 20) == 0;
+    if (sim->severed)
+        sim->link[sim_below(&sim->rng, SIM_HOSTS)].dead_from_ns =
+            sim->now_ns + sim_below(&sim->rng, 5 * NS_PER_S);
+}
+
+/* ---- what happens to a frame ---------------------------------------------------------------- */
+
+static bool in_outage(struct sim *sim, struct sim_link *link)
+{
+    while (sim->now_ns >= link->outage_to_ns && link->outage_ns > 0) {
+        link->outage_from_ns = link->outage_to_ns + sim_below(&sim->rng, 2 * link->outage_every_ns);
+        link->outage_to_ns = link->outage_from_ns + link->outage_ns;
+    }
+    return sim->now_ns >= link->outage_from_ns || sim->now_ns >= link->dead_from_ns;
+}
+
+/* When the frame leaves the bottleneck; TIME_NEVER_NS when its queue is full. */
+static uint64_t bottleneck(struct sim *sim, struct sim_link *link, uint32_t len)
+{
+    uint64_t start = sim->now_ns;
+
+    if (link->bytes_per_s == 0)
+        return start;
+    if (link->busy_until_ns > start) {
+        if ((link->busy_until_ns - start) * link->bytes_per_s / NS_PER_S > link->queue_bytes)
+            return TIME_NEVER_NS;
+        start = link->busy_until_ns;
+    }
+    link->busy_until_ns = start + len * NS_PER_S / link->bytes_per_s;
+    return link->busy_until_ns;
+}
+
+/* One bit, or a burst of less than 16: those the checksum always finds. Only IP packets, behind the
+ * Ethernet header: ARP has no checksum, and the frame check sequence of Ethernet is not modelled.
+ */
+static bool corrupt(struct sim *sim, uint8_t *frame, uint32_t len)
+{
+    const uint32_t at = ETH_LEN + (uint32_t)sim_below(&sim->rng, len - ETH_LEN);
+
+    if (be16_get(frame + 12) != ETH_TYPE_IPV4)
+        return false;
+    frame[at] ^= (uint8_t)(1 + sim_below(&sim->rng, 255));
+    return true;
+}
+
+static void deliver(struct sim *sim, uint32_t from, uint64_t leave_ns, const uint8_t *frame,
+                    uint32_t len)
+{
+    const struct sim_link *link = &sim->link[from];
+    struct sim_event event = {.kind = SIM_FRAME, .host = 1 - from, .len = len};
+
+    event.at_ns = leave_ns + link->delay_ns;
+    if (link->jitter_ns > 0)
+        event.at_ns += sim_below(&sim->rng, link->jitter_ns);
+    if (sim_chance(&sim->rng, link->reorder))
+        event.at_ns += sim_below(&sim->rng, 4 * link->delay_ns + NS_PER_MS);
+    event.frame = malloc(len);
+    INVARIANT(event.frame != NULL);
+    memcpy(event.frame, frame, len);
+    if (sim_chance(&sim->rng, link->corrupt) && corrupt(sim, event.frame, len))
+        sim_trace_frame(sim, from, frame, len, "corrupted");
+    sim_schedule(sim, event);
+}
+
+void sim_link_send(struct sim *sim, uint32_t from, const struct utcp_frame *frame)
+{
+    struct sim_link *link = &sim->link[from];
+    uint8_t bytes[SIM_FRAME_MAX];
+    uint32_t len = frame->head_len;
+    uint64_t leave_ns;
+
+    INVARIANT(frame->head_len + frame->payload_len <= sizeof bytes);
+    memcpy(bytes, frame->head, len);
+    for (uint32_t i = 0; i < frame->n_slices; i++) {
+        memcpy(bytes + len, frame->slices[i].data, frame->slices[i].len);
+        len += frame->slices[i].len;
+    }
+    INVARIANT(len == frame->head_len + frame->payload_len);
+    leave_ns = bottleneck(sim, link, len);
+    if (leave_ns == TIME_NEVER_NS || in_outage(sim, link) || sim_chance(&sim->rng, link->loss)) {
+        sim_trace_frame(sim, from, bytes, len, "lost");
+        return;
+    }
+    sim_trace_frame(sim, from, bytes, len, "");
+    deliver(sim, from, leave_ns, bytes, len);
+    if (sim_chance(&sim->rng, link->duplicate))
+        deliver(sim, from, leave_ns, bytes, len);
+}
+
+/* ---- trace ---------------------------------------------------------------------------------- */
+
+void sim_trace_frame(const struct sim *sim, uint32_t from, const uint8_t *frame, uint32_t len,
+                     const char *fate)
+{
+    const uint8_t *tcp = frame + ETH_LEN + IPV4_LEN;
+    struct utcp_segment seg;
+
+    if (!sim->trace)
+        return;
+    (void)printf("%12.6f %c ", (double)sim->now_ns / 1e9, from == 0 ? '>' : '<');
+    if (be16_get(frame + 12) != ETH_TYPE_IPV4 || frame[ETH_LEN + 9] != IP_PROTO_TCP ||
+        !utcp_tcp_parse(tcp, len - ETH_LEN - IPV4_LEN, &seg)) {
+        (void)printf("other %u bytes %s\n", len, fate);
+        return;
+    }
+    (void)printf("%u>%u %s%s%s%s%s seq %u len %u ack %u win %u %s\n", seg.src_port, seg.dst_port,
+                 (seg.flags & TCP_SYN) != 0 ? "S" : "", (seg.flags & TCP_FIN) != 0 ? "F" : "",
+                 (seg.flags & TCP_RST) != 0 ? "R" : "", (seg.flags & TCP_PSH) != 0 ? "P" : "",
+                 (seg.flags & TCP_ACK) != 0 ? "." : "", seg.seq, seg.len, seg.ack, seg.window,
+                 fate);
+}

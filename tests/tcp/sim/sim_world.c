@@ -1,0 +1,279 @@
+/* sim_world.c - the heap of events, the two hosts, and the run of one seed. */
+#include "tests/tcp/sim/sim.h"
+
+#include <stdarg.h>
+
+void sim_fail(struct sim *sim, const char *format, ...)
+{
+    va_list args;
+
+    if (sim->failed)
+        return;
+    sim->failed = true;
+    va_start(args, format);
+    (void)vsnprintf(sim->message, sizeof sim->message, format, args);
+    va_end(args);
+    if (sim->trace)
+        (void)printf("%12.6f FAILED: %s\n", (double)sim->now_ns / 1e9, sim->message);
+}
+
+/* ---- heap ----------------------------------------------------------------------------------- */
+
+static bool earlier(const struct sim_event *a, const struct sim_event *b)
+{
+    return a->at_ns != b->at_ns ? a->at_ns < b->at_ns : a->order < b->order;
+}
+
+void sim_schedule(struct sim *sim, struct sim_event event)
+{
+    uint32_t at = sim->heap_count;
+
+    if (at == sim->heap_cap) {
+        sim->heap_cap = sim->heap_cap == 0 ? 1024 : 2 * sim->heap_cap;
+        sim->heap = realloc(sim->heap, sim->heap_cap * sizeof *sim->heap);
+        INVARIANT(sim->heap != NULL);
+    }
+    event.order = sim->order++;
+    sim->heap_count++;
+    while (at > 0 && earlier(&event, &sim->heap[(at - 1) / 2])) {
+        sim->heap[at] = sim->heap[(at - 1) / 2];
+        at = (at - 1) / 2;
+    }
+    sim->heap[at] = event;
+}
+
+static struct sim_event heap_pop(struct sim *sim)
+{
+    const struct sim_event top = sim->heap[0];
+    const struct sim_event last = sim->heap[--sim->heap_count];
+    uint32_t at = 0;
+
+    for (;;) {
+        uint32_t child = 2 * at + 1;
+
+        if (child >= sim->heap_count)
+            break;
+        if (child + 1 < sim->heap_count && earlier(&sim->heap[child + 1], &sim->heap[child]))
+            child++;
+        if (!earlier(&sim->heap[child], &last))
+            break;
+        sim->heap[at] = sim->heap[child];
+        at = child;
+    }
+    if (sim->heap_count > 0)
+        sim->heap[at] = last;
+    return top;
+}
+
+/* ---- hosts ---------------------------------------------------------------------------------- */
+
+static void host_start(struct sim *sim, uint32_t h)
+{
+    struct sim_host *host = &sim->host[h];
+    struct sim_rng *rng = &sim->rng;
+    struct utcp_config config = {
+        .mac = {0x02, 0, 0, 0, 0, (uint8_t)(1 + h)},
+        .mtu = (uint16_t)(sim_below(rng, 4) == 0 ? 576 + sim_below(rng, 924) : 1500),
+        .prefix4_len = 24,
+        .rx_window_bytes = (uint32_t)sim_log_range(rng, 2048, 300000),
+        .tx_queue_bytes = (uint32_t)sim_log_range(rng, 4096, 262144),
+        .limits = {.connections = 64,
+                   .time_wait = 64,
+                   .addresses = SIM_ADDRESSES,
+                   .neighbours = 4,
+                   .listeners = SIM_ADDRESSES,
+                   .segments = (uint32_t)sim_log_range(rng, 64, 4096),
+                   .chunks = (uint32_t)sim_log_range(rng, 64, 4096),
+                   .copy_blocks = (uint32_t)sim_log_range(rng, 32, 512),
+                   .rx_blocks = (uint32_t)sim_log_range(rng, 128, 1024)},
+    };
+    char text[IP_ADDR_TEXT_MAX];
+    int error = UTCP_OK;
+
+    for (uint32_t i = 0; i < sizeof config.secret; i++)
+        config.secret[i] = (uint8_t)sim_random(rng);
+    (void)ip_addr_parse("192.0.2.0", &config.prefix4);
+    *host = (struct sim_host){.timer_ns = TIME_NEVER_NS};
+    host->poll_every_ns = sim_below(rng, 2) == 0 ? 0 : sim_log_range(rng, NS_PER_US, NS_PER_MS);
+    host->u = utcp_create(&config, &error);
+    INVARIANT(host->u != NULL);
+    for (uint32_t i = 0; i < SIM_ADDRESSES; i++) {
+        (void)snprintf(text, sizeof text, "192.0.2.%u", 10 * (h + 1) + i);
+        INVARIANT(ip_addr_parse(text, &host->ip[i]));
+        INVARIANT(utcp_address_add(host->u, sim->now_ns, &host->ip[i]) == UTCP_OK);
+        INVARIANT(utcp_listen(host->u, &host->ip[i], SIM_PORT, NULL) == UTCP_OK);
+    }
+}
+
+void sim_poll_soon(struct sim *sim, uint32_t h)
+{
+    struct sim_host *host = &sim->host[h];
+
+    if (host->poll_pending)
+        return;
+    host->poll_pending = true;
+    sim_schedule(sim, (struct sim_event){
+                          .kind = SIM_POLL, .host = h, .at_ns = sim->now_ns + host->poll_every_ns});
+}
+
+static void host_timer(struct sim *sim, uint32_t h)
+{
+    struct sim_host *host = &sim->host[h];
+    const uint64_t deadline = utcp_deadline_ns(host->u);
+
+    if (deadline >= host->timer_ns || deadline == TIME_NEVER_NS)
+        return;
+    host->timer_ns = deadline > sim->now_ns ? deadline : sim->now_ns;
+    sim_schedule(
+        sim, (struct sim_event){.kind = SIM_POLL, .host = h, .end = 1, .at_ns = host->timer_ns});
+}
+
+static void host_frames(struct sim *sim, struct sim_host *host)
+{
+    for (uint32_t i = 0; i < host->inbox_count; i++) {
+        const struct sim_event *event = &host->inbox[i];
+
+        utcp_input(host->u, sim->now_ns, event->frame, event->len, 0);
+        free(event->frame);
+    }
+    host->inbox_count = 0;
+}
+
+/* One turn of a lane's loop. */
+static void host_poll(struct sim *sim, uint32_t h)
+{
+    struct sim_host *host = &sim->host[h];
+    uint8_t head[UTCP_HEAD_MAX];
+    struct utcp_frame frame = {.head = head};
+    struct utcp_event event;
+
+    host_frames(sim, host);
+    utcp_on_deadline(host->u, sim->now_ns);
+    while (!sim->failed && utcp_next_event(host->u, &event))
+        sim_app_event(sim, h, &event);
+    while (utcp_output(host->u, sim->now_ns, &frame))
+        sim_link_send(sim, h, &frame);
+    if (sim_below(&sim->rng, 64) == 0)
+        utcp_check(host->u);
+    host_timer(sim, h);
+}
+
+/* A full inbox loses frames, as a ring of descriptors does. */
+static void host_receive(struct sim *sim, const struct sim_event *event)
+{
+    struct sim_host *host = &sim->host[event->host];
+
+    if (host->inbox_count == sizeof host->inbox / sizeof host->inbox[0]) {
+        sim_trace_frame(sim, 1 - event->host, event->frame, event->len, "inbox full");
+        free(event->frame);
+        return;
+    }
+    host->inbox[host->inbox_count++] = *event;
+    sim_poll_soon(sim, event->host);
+}
+
+/* ---- run ------------------------------------------------------------------------------------ */
+
+static void handle(struct sim *sim, const struct sim_event *event)
+{
+    switch (event->kind) {
+    case SIM_FRAME:
+        host_receive(sim, event);
+        break;
+    case SIM_POLL:
+        if (event->end == 1)
+            sim->host[event->host].timer_ns = TIME_NEVER_NS;
+        else
+            sim->host[event->host].poll_pending = false;
+        host_poll(sim, event->host);
+        break;
+    case SIM_TICK:
+        sim_app_tick(sim, &sim->pair[event->host], event->end);
+        break;
+    case SIM_OPEN:
+        sim_app_open(sim, &sim->pair[event->host]);
+        break;
+    }
+}
+
+static void check_host_end(struct sim *sim, uint32_t h)
+{
+    struct utcp_usage usage;
+
+    utcp_check(sim->host[h].u);
+    utcp_usage(sim->host[h].u, &usage);
+    if (usage.connections + usage.segments + usage.chunks + usage.copy_blocks + usage.rx_blocks +
+            usage.time_wait !=
+        0)
+        sim_fail(sim, "host %u keeps %u connections, %u segments, %u chunks, %u blocks", h,
+                 usage.connections, usage.segments, usage.chunks,
+                 usage.copy_blocks + usage.rx_blocks);
+}
+
+static void world_start(struct sim *sim, uint64_t seed, bool trace)
+{
+    uint8_t *noise = malloc(SIM_NOISE_BYTES);
+    struct sim_rng noise_rng = {.state = 1};
+
+    memset(sim, 0, sizeof *sim);
+    INVARIANT(noise != NULL);
+    for (uint32_t i = 0; i < SIM_NOISE_BYTES / 2; i += 8) {
+        const uint64_t word = sim_random(&noise_rng);
+
+        memcpy(noise + i, &word, 8);
+        memcpy(noise + SIM_NOISE_BYTES / 2 + i, &word, 8); /* goes round without a seam */
+    }
+    sim->noise = (struct utcp_extent){.data = noise, .len = SIM_NOISE_BYTES, .refs = 1};
+    sim->seed = seed;
+    sim->rng.state = seed;
+    sim->rng.state = sim_random(&sim->rng); /* seeds that follow each other are no neighbours */
+    sim->trace = trace;
+    sim->now_ns = sim_below(&sim->rng, 4) == 0 ? 0 : sim_below(&sim->rng, UINT64_C(1) << 56);
+    sim_link_choose(sim);
+    for (uint32_t h = 0; h < SIM_HOSTS; h++)
+        host_start(sim, h);
+    sim_app_choose(sim);
+    for (uint32_t h = 0; h < SIM_HOSTS; h++)
+        sim_poll_soon(sim, h);
+}
+
+static void world_stop(struct sim *sim)
+{
+    for (uint32_t h = 0; h < SIM_HOSTS; h++) {
+        for (uint32_t i = 0; i < UTCP_N_COUNTERS; i++)
+            sim->counters[i] += utcp_counters(sim->host[h].u)[i];
+        for (uint32_t i = 0; i < sim->host[h].inbox_count; i++)
+            free(sim->host[h].inbox[i].frame);
+        utcp_destroy(sim->host[h].u);
+    }
+    for (uint32_t i = 0; i < sim->heap_count; i++)
+        free(sim->heap[i].frame);
+    free(sim->heap);
+    free((void *)(uintptr_t)sim->noise.data);
+}
+
+bool sim_run(struct sim *sim, uint64_t seed, bool trace)
+{
+    uint64_t end_ns;
+
+    world_start(sim, seed, trace);
+    end_ns = sim->now_ns + SIM_END_NS;
+    while (sim->heap_count > 0 && !sim->failed) {
+        const struct sim_event event = heap_pop(sim);
+
+        sim->now_ns = event.at_ns > sim->now_ns ? event.at_ns : sim->now_ns;
+        if (sim->now_ns > end_ns) {
+            free(event.frame);
+            sim_app_check_end(sim);
+            sim_fail(sim, "no end after %u s", (unsigned)(SIM_END_NS / NS_PER_S));
+            break;
+        }
+        handle(sim, &event);
+    }
+    if (!sim->failed)
+        sim_app_check_end(sim);
+    for (uint32_t h = 0; h < SIM_HOSTS && !sim->failed; h++)
+        check_host_end(sim, h);
+    world_stop(sim);
+    return !sim->failed;
+}
