@@ -95,9 +95,11 @@ __attribute__((format(printf, 2, 3))) static bool add(struct dp_eal_args *args, 
 static bool add_memory(struct dp_eal_args *args, const struct dp_config *config)
 {
     if (config->huge_pages) {
-        return true;
+        return add(args, "--in-memory");
     }
-    return add(args, "--no-huge") && add(args, "-m") && add(args, "%u", config->memory_mb);
+    /* --no-huge and --in-memory exclude each other in DPDK 22.11; this leaves no files either. */
+    return add(args, "--no-shconf") && add(args, "--no-huge") && add(args, "-m") &&
+           add(args, "%u", config->memory_mb);
 }
 
 static bool add_devices(struct dp_eal_args *args, const struct dp_config *config)
@@ -149,8 +151,8 @@ bool dp_eal_args_make(struct dp_eal_args *args, const struct dp_config *config,
                       const cpu_set_t *cpus)
 {
     *args = (struct dp_eal_args){0};
-    return add(args, "wirepost-dataplane") && add(args, "--in-memory") &&
-           add(args, "--no-telemetry") && add(args, "--file-prefix=wirepost-%d", (int)getpid()) &&
+    return add(args, "wirepost-dataplane") && add(args, "--no-telemetry") &&
+           add(args, "--file-prefix=wirepost-%d", (int)getpid()) &&
            add(args, "--log-level=warning") && add_memory(args, config) &&
            add_devices(args, config) && add_lcores(args, config, cpus) && add_extra(args, config);
 }

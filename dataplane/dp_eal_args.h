@@ -1,9 +1,9 @@
 /*
  * dp_eal_args.h - the arguments for DPDK's EAL, from the configuration. A pure function; no DPDK.
  *
- * EAL runs in memory and without telemetry, so it leaves no files and opens no socket. The main
- * lcore, number 0, is the main thread on all CPUs of the process; lane i is lcore i + 1, on its
- * configured CPU alone.
+ * EAL runs without shared files and without telemetry, so it leaves no files and opens no socket.
+ * The main lcore, number 0, is the main thread on all CPUs of the process; lane i is lcore i + 1,
+ * on its configured CPU alone.
  */
 #ifndef WIREPOST_DP_EAL_ARGS_H
 #define WIREPOST_DP_EAL_ARGS_H

@@ -219,12 +219,13 @@ void dp_devices_close(struct dp_devices *devices, const struct dp_config *config
     }
 }
 
-/* net_tap's queue is a file that is readable by level and needs no arming; a device with real
- * interrupts would need arming around each sleep, and is polled instead. */
+/* net_tap's queue is a file that is readable by level and needs no arming. A device with real
+ * interrupts would need arming around each sleep; it is polled instead, like those without any. */
 int dp_device_rx_fd(const struct dp_device *device, uint16_t queue)
 {
-    if (rte_eth_dev_rx_intr_enable(device->port_id, queue) != -ENOTSUP) {
-        (void)rte_eth_dev_rx_intr_disable(device->port_id, queue);
+    struct rte_eth_dev_info info;
+    if (rte_eth_dev_info_get(device->port_id, &info) != 0 ||
+        strcmp(info.driver_name, "net_tap") != 0) {
         return -1;
     }
     return rte_eth_dev_rx_intr_ctl_q_get_fd(device->port_id, queue);

@@ -80,32 +80,20 @@ struct dp_sessions *dp_sessions_create(const struct dp_sessions_config *config)
     return m;
 }
 
-/* Jobs whose results are final only waited for TCP, which is over now. */
-static void finish_finished(struct dp_sessions *m)
+void dp_sessions_stop(struct dp_sessions *m, uint64_t now_ns)
 {
-    for (uint32_t slot = 0; m->n_jobs > 0 && slot < m->config.channel->map.n_slots; slot++) {
-        struct dp_job *job = &m->jobs[slot];
-        if (job->live && job->finished) {
-            job->body.free = job->prefix.free = NULL;
-            job->live = false;
-            m->n_jobs--;
-            chan_lane_finish(m->config.channel, slot);
-        }
-    }
-}
-
-void dp_sessions_destroy(struct dp_sessions *m, uint64_t now_ns)
-{
-    if (!m) {
-        return;
-    }
     for (uint32_t i = 0; i < m->config.sessions_max; i++) {
         if (m->sessions[i].state != DP_SESSION_FREE) {
             utcp_abort(m->config.tcp, now_ns, m->sessions[i].conn);
         }
     }
-    finish_finished(m);
-    memory_free(m);
+}
+
+void dp_sessions_destroy(struct dp_sessions *m)
+{
+    if (m) {
+        memory_free(m);
+    }
 }
 
 /* ---- modes ------------------------------------------------------------------------------- */

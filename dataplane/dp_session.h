@@ -32,8 +32,8 @@
 struct dp_sessions;
 
 struct dp_sessions_config {
-    struct utcp *tcp;               /* outlives the manager; its connections are the manager's */
-    struct chan_lane *channel;      /* the same */
+    struct utcp *tcp;               /* its connections are the manager's */
+    struct chan_lane *channel;      /* outlives the manager */
     struct chan_counters *counters; /* where to count */
     const struct ip_addr *sources;  /* of the lane, ascending by memcmp(); outlive the manager */
     uint32_t n_sources;
@@ -45,8 +45,11 @@ struct dp_sessions_config {
 
 /* Null: no memory. */
 struct dp_sessions *dp_sessions_create(const struct dp_sessions_config *config);
-/* Aborts every connection; slots keep their state, as after a crash. */
-void dp_sessions_destroy(struct dp_sessions *m, uint64_t now_ns);
+/* The end, in this order: dp_sessions_stop() aborts the connections (unfinished jobs keep the state
+ * of their slots, as after a crash); utcp_destroy() lets go of the last extents, which makes DONE
+ * of jobs that only waited for that; dp_sessions_destroy() frees the memory. */
+void dp_sessions_stop(struct dp_sessions *m, uint64_t now_ns);
+void dp_sessions_destroy(struct dp_sessions *m);
 
 enum dp_mode {
     DP_RUN,

@@ -148,10 +148,11 @@ void dp_worker_close(struct dp_worker *lane, uint64_t now_ns)
     if (!lane) {
         return;
     }
-    dp_sessions_destroy(lane->sessions, now_ns);
-    if (lane->tcp) {
-        utcp_destroy(lane->tcp);
+    if (lane->sessions) {
+        dp_sessions_stop(lane->sessions, now_ns);
     }
+    utcp_destroy(lane->tcp);
+    dp_sessions_destroy(lane->sessions);
     chan_lane_notify(&lane->channel, lane->done_fd);
     fd_close(lane->epoll_fd);
     fd_close(lane->wake_fd);

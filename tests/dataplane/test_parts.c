@@ -167,14 +167,14 @@ START_TEST(eal_runs_without_huge_pages_and_pci_on_virtual_devices)
     CPU_SET(1, &cpus);
     c.lanes[1].lcore = 1;
     (void)snprintf(c.ports[0].device, sizeof c.ports[0].device, "net_tap0,iface=wp0");
-    (void)snprintf(c.eal_extra, sizeof c.eal_extra, " --log-level=8  --no-shconf ");
+    (void)snprintf(c.eal_extra, sizeof c.eal_extra, " --log-level=8  --no-hpet ");
     ck_assert(dp_eal_args_make(&args, &c, &cpus));
     join(&args, text, sizeof text);
-    ck_assert_ptr_nonnull(strstr(text, "--in-memory"));
-    ck_assert_ptr_nonnull(strstr(text, "--no-huge -m 99 "));
+    ck_assert_ptr_null(strstr(text, "--in-memory"));
+    ck_assert_ptr_nonnull(strstr(text, "--no-shconf --no-huge -m 99 "));
     ck_assert_ptr_nonnull(strstr(text, "--vdev=net_tap0,iface=wp0 --no-pci "));
     ck_assert_ptr_nonnull(strstr(text, "--lcores=0@(0,1),1@0,2@1 --main-lcore=0 "));
-    ck_assert_str_eq(strstr(text, "--log-level=8"), "--log-level=8 --no-shconf ");
+    ck_assert_str_eq(strstr(text, "--log-level=8"), "--log-level=8 --no-hpet ");
     dp_eal_args_free(&args);
 
     c.huge_pages = true;
@@ -182,6 +182,7 @@ START_TEST(eal_runs_without_huge_pages_and_pci_on_virtual_devices)
     ck_assert(dp_eal_args_make(&args, &c, &cpus));
     join(&args, text, sizeof text);
     ck_assert_ptr_null(strstr(text, "--no-huge"));
+    ck_assert_ptr_nonnull(strstr(text, "--in-memory"));
     ck_assert_ptr_null(strstr(text, "--no-pci"));
     ck_assert_ptr_nonnull(strstr(text, "-a 0000:3b:00.0 "));
     dp_eal_args_free(&args);
