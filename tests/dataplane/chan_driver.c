@@ -110,6 +110,8 @@ static void meet_dataplane(struct driver *d)
     } while (result == CHAN_E_AGAIN);
     must(result, "hello");
     must(chan_control_welcome(d->dataplane_fd, true, 0, d->channels, d->config.n_lanes), "welcome");
+    (void)puts("attached");
+    (void)fflush(stdout);
     (void)close(listener);
 }
 
