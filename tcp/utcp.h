@@ -185,8 +185,9 @@ struct utcp_extent {
 uint32_t utcp_send_room(const struct utcp *u, uint32_t conn);
 
 /* Queues extent[offset, offset + len). All or nothing: UTCP_E_LIMIT when there is no room, and
- * UTCP_EV_SENDABLE comes when there is some again. More data may follow: call utcp_push() after the
- * last piece of a batch; a partial segment is held back until then. */
+ * UTCP_EV_SENDABLE comes when half of the queue is free again: ask utcp_send_room() for how much.
+ * More data may follow: call utcp_push() after the last piece of a batch; a partial segment is held
+ * back until then. */
 int utcp_send(struct utcp *u, uint64_t now_ns, uint32_t conn, struct utcp_extent *extent,
               uint64_t offset, uint32_t len);
 /* The same for small commands (at most UTCP_COPY_MAX bytes): the bytes are copied. */
@@ -211,7 +212,8 @@ void utcp_abort(struct utcp *u, uint64_t now_ns, uint32_t conn);
 #define UTCP_EV_ACCEPTED  2u
 #define UTCP_EV_READABLE  4u  /* bytes to utcp_recv() */
 #define UTCP_EV_EOF       8u  /* the peer's FIN came; bytes may still be there to read */
-#define UTCP_EV_SENDABLE  16u /* room again after UTCP_E_LIMIT */
+#define UTCP_EV_SENDABLE  16u /* room after UTCP_E_LIMIT, and when the queue falls below its half  \
+                               */
 #define UTCP_EV_CLOSED                                                                             \
     32u /* the connection is over, see reason; bytes received before an RST can                    \
            still be read; call utcp_release() */

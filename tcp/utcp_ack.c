@@ -128,12 +128,16 @@ static void restart_rtx_timer(struct utcp *u, uint64_t now_ns, struct utcp_conn 
     utcp_timer_rtx_start(u, now_ns, c);
 }
 
-static void tell_room(struct utcp *u, struct utcp_conn *c)
+/* Room is told when half of the queue becomes free, and after a refusal. */
+static void tell_room(struct utcp *u, struct utcp_conn *c, uint32_t room_before)
 {
-    if ((c->flags & (CF_WANT_ROOM | CF_IN_ROOM_LIST)) != CF_WANT_ROOM ||
-        utcp_sendq_room(u, c) < u->config.tx_queue_bytes / 2)
+    const uint32_t half = u->config.tx_queue_bytes / 2;
+    const bool refused = (c->flags & (CF_WANT_ROOM | CF_IN_ROOM_LIST)) == CF_WANT_ROOM;
+
+    if (utcp_sendq_room(u, c) < half || (room_before >= half && !refused))
         return;
-    c->flags &= ~CF_WANT_ROOM;
+    if (refused)
+        c->flags &= ~CF_WANT_ROOM;
     utcp_conn_event(u, c, UTCP_EV_SENDABLE);
 }
 
@@ -150,6 +154,7 @@ void utcp_ack_new(struct utcp *u, uint64_t now_ns, struct utcp_conn *c,
                   const struct utcp_segment *seg)
 {
     const uint32_t acked = seg->ack - c->snd_una;
+    const uint32_t room_before = utcp_sendq_room(u, c);
     const bool cwnd_used = cwnd_was_used(c);
     uint32_t rtt_us;
 
@@ -170,7 +175,7 @@ void utcp_ack_new(struct utcp *u, uint64_t now_ns, struct utcp_conn *c,
     restart_rtx_timer(u, now_ns, c);
     if (c->linger_deadline_ns != TIME_NEVER_NS)
         utcp_timer_linger_start(u, now_ns, c);
-    tell_room(u, c);
+    tell_room(u, c, room_before);
     utcp_conn_ready(u, c);
 }
 

@@ -95,14 +95,6 @@ void utcp_conn_enter(struct utcp_conn *c, enum utcp_state state)
 
 /* ---- lists and events ---------------------------------------------------------------------- */
 
-void utcp_conn_ready(struct utcp *u, struct utcp_conn *c)
-{
-    if (c->queue != QUEUE_NONE)
-        return;
-    c->queue = QUEUE_READY;
-    utcp_list_push(&u->ready, u->conn_links, conn_id(u, c));
-}
-
 void utcp_conn_unqueue(struct utcp *u, struct utcp_conn *c)
 {
     struct utcp_list *list = &u->ready;
@@ -115,6 +107,16 @@ void utcp_conn_unqueue(struct utcp *u, struct utcp_conn *c)
         list = &neighbour_at(u, c->neighbour)->waiting;
     utcp_list_remove(list, u->conn_links, conn_id(u, c));
     c->queue = QUEUE_NONE;
+}
+
+void utcp_conn_ready(struct utcp *u, struct utcp_conn *c)
+{
+    if (c->queue == QUEUE_STARVED)
+        utcp_conn_unqueue(u, c); /* it may have an ACK to send, which needs no segment */
+    if (c->queue != QUEUE_NONE)
+        return;
+    c->queue = QUEUE_READY;
+    utcp_list_push(&u->ready, u->conn_links, conn_id(u, c));
 }
 
 void utcp_conn_wake_starved(struct utcp *u)

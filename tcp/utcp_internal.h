@@ -392,7 +392,7 @@ void utcp_conn_time_wait(struct utcp *u, uint64_t now_ns, struct utcp_conn *c);
 void utcp_conn_reset(struct utcp *u, uint64_t now_ns, struct utcp_conn *c);
 void utcp_conn_free(struct utcp *u, struct utcp_conn *c);
 void utcp_conn_event(struct utcp *u, struct utcp_conn *c, uint32_t events);
-/* Puts it on the ready list unless it stands on some list already. */
+/* Puts it on the ready list, unless it is there or waits for its neighbour. */
 void utcp_conn_ready(struct utcp *u, struct utcp_conn *c);
 void utcp_conn_unqueue(struct utcp *u, struct utcp_conn *c);
 /* All that wait for a segment, or for room to send, may try again. */

@@ -144,8 +144,7 @@ static void send_segment(struct utcp *u, uint64_t now_ns, struct utcp_conn *c, s
         plan.flags = c->state == UTCP_SYN_SENT ? TCP_SYN : TCP_SYN | TCP_ACK;
     if ((seg->flags & SEG_FIN) != 0)
         plan.flags |= TCP_FIN;
-    if (seg->len > 0 &&
-        (seq_leq(c->snd_push, seg->seq + seg->len) || seg->seq + seg->len == c->snd_end))
+    if (seg->len > 0 && seq_gt(c->snd_push, seg->seq) && seq_leq(c->snd_push, seg->seq + seg->len))
         plan.flags |= TCP_PSH;
     if (seg->tx_count > 0) {
         c->retransmissions++;
@@ -328,8 +327,11 @@ static bool emit(struct utcp *u, uint64_t now_ns, struct utcp_conn *c, struct ut
         return false;
     if ((c->flags & CF_RST_OWED) != 0)
         return emit_rst(u, now_ns, c, frame);
-    return emit_lost(u, now_ns, c, frame) || emit_new(u, now_ns, c, frame) ||
-           (c->queue == QUEUE_NONE && emit_ack(u, now_ns, c, frame));
+    if (emit_lost(u, now_ns, c, frame))
+        return true;
+    if (c->queue == QUEUE_NONE && emit_new(u, now_ns, c, frame))
+        return true;
+    return emit_ack(u, now_ns, c, frame);
 }
 
 /* The next connection in turn that has a frame. It goes to the back of the list, because it may

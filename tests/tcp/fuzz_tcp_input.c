@@ -54,6 +54,14 @@ static uint32_t take(struct fuzz *f, unsigned bytes)
     return v;
 }
 
+/* A distance of up to 2^15 either way, modulo 2^32. */
+static uint32_t signed_offset(struct fuzz *f)
+{
+    const uint32_t v = take(f, 2);
+
+    return v < 0x8000u ? v : v | 0xffff0000u;
+}
+
 /* ---- frames out ----------------------------------------------------------------------------- */
 
 static void learn(struct fuzz *f, const uint8_t *head, const struct utcp_frame *frame)
@@ -176,8 +184,8 @@ static void step_segment(struct fuzz *f)
     uint32_t len;
 
     header.flags = (uint8_t)take(f, 1) & 0x3fu;
-    header.seq = flow->own_ack + (uint32_t)(int16_t)take(f, 2);
-    header.ack = flow->own_seq + (uint32_t)(int16_t)take(f, 2);
+    header.seq = flow->own_ack + signed_offset(f);
+    header.ack = flow->own_seq + signed_offset(f);
     if ((shape & 1) != 0)
         header.seq ^= take(f, 4);
     if ((shape & 2) != 0)

@@ -23,6 +23,7 @@ struct client {
     uint64_t to_send, sent, received;
     uint64_t hash_sent;
     bool half_close; /* FIN after the last byte */
+    bool all_sent;
     bool same;       /* what came was the pattern */
     bool connected, eof, closed;
     enum utcp_close_reason reason;
@@ -62,6 +63,8 @@ static void send_more(struct client *t)
 {
     const uint64_t now = tap_now_ns();
 
+    if (t->all_sent)
+        return;
     while (t->sent < t->to_send) {
         uint32_t n = 40000;
 
@@ -72,6 +75,7 @@ static void send_more(struct client *t)
         t->hash_sent = hash_add(t->hash_sent, t->pattern->data + t->sent, n);
         t->sent += n;
     }
+    t->all_sent = true;
     utcp_push(t->link.u, now, t->conn);
     if (t->half_close)
         ck_assert_int_eq(utcp_shutdown(t->link.u, now, t->conn), UTCP_OK);
@@ -361,19 +365,24 @@ struct callee {
     struct tap_link link;
     uint32_t caller; /* our connection that asked for the call */
     char verdict;
-    bool done;
+    bool eof, done;
 };
 
-/* Reads no more than can be sent back: the peer's window shuts instead. */
-static void echo_back(struct tap_link *link, uint32_t conn)
+/* Reads no more than can be sent back: the peer's window shuts instead. True when all is back. */
+static bool echo_back(struct tap_link *link, uint32_t conn)
 {
     uint8_t buf[UTCP_COPY_MAX];
-    uint32_t n;
+    bool all = false;
 
-    while (utcp_send_room(link->u, conn) >= sizeof buf &&
-           (n = utcp_recv(link->u, tap_now_ns(), conn, buf, sizeof buf)) > 0)
-        ck_assert_int_eq(utcp_send_copy(link->u, tap_now_ns(), conn, buf, n), UTCP_OK);
+    while (!all && utcp_send_room(link->u, conn) >= sizeof buf) {
+        const uint32_t n = utcp_recv(link->u, tap_now_ns(), conn, buf, sizeof buf);
+
+        all = n == 0;
+        if (!all)
+            ck_assert_int_eq(utcp_send_copy(link->u, tap_now_ns(), conn, buf, n), UTCP_OK);
+    }
     utcp_push(link->u, tap_now_ns(), conn);
+    return all;
 }
 
 static void callee_event(struct tap_link *link, const struct utcp_event *event)
@@ -388,11 +397,12 @@ static void callee_event(struct tap_link *link, const struct utcp_event *event)
         }
         return;
     }
-    echo_back(link, event->conn);
     if ((event->events & UTCP_EV_EOF) != 0)
-        (void)utcp_shutdown(link->u, tap_now_ns(), event->conn);
+        t->eof = true;
     if ((event->events & UTCP_EV_CLOSED) != 0)
         utcp_release(link->u, tap_now_ns(), event->conn);
+    else if (echo_back(link, event->conn) && t->eof)
+        (void)utcp_shutdown(link->u, tap_now_ns(), event->conn);
 }
 
 START_TEST(linux_connects_to_our_listener_and_gets_its_bytes_back)
