@@ -131,6 +131,8 @@ bool smtp_client_untouched(const struct smtp_client *c);
 const char *smtp_client_state_text(const struct smtp_client *c);
 /* Why the session ended: stage, code and text; meaningful after SMTP_EV_CLOSED. */
 const struct smtp_reply *smtp_client_close_reply(const struct smtp_client *c);
+/* Replies in which a line ended with LF alone: tolerated, and a sign of a home-made server. */
+uint32_t smtp_client_bare_lf_count(const struct smtp_client *c);
 
 #include "dataplane/smtp_client_struct.h"
 

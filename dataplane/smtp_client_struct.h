@@ -1,0 +1,103 @@
+/*
+ * smtp_client_struct.h - struct smtp_client, for embedding. Included by smtp_client.h only; no
+ * field is for anyone but smtp_*.c.
+ */
+#ifndef WIREPOST_SMTP_CLIENT_STRUCT_H
+#define WIREPOST_SMTP_CLIENT_STRUCT_H
+
+#define SMTP_MS_NEVER 0u
+
+/* A state is named for what is expected from the server next.
+ * (name, text, stage of a failure in it, timeout in milliseconds where t is the timeouts) */
+#define SMTP_STATE_MAP(X)                                                                          \
+    X(BANNER, "waiting for the greeting", BANNER, t->banner_ms)                                    \
+    X(EHLO, "waiting for the reply to EHLO", EHLO, t->ehlo_ms)                                     \
+    X(HELO, "waiting for the reply to HELO", EHLO, t->ehlo_ms)                                     \
+    X(READY, "idle", NONE, SMTP_MS_NEVER)                                                          \
+    X(RSET, "waiting for the reply to RSET", RSET, t->rset_ms)                                     \
+    X(MAIL, "waiting for the reply to MAIL", MAIL, t->mail_ms)                                     \
+    X(RCPT, "waiting for the reply to RCPT", RCPT, t->rcpt_ms)                                     \
+    X(DATA, "waiting for the reply to DATA", DATA, t->data_ms)                                     \
+    X(BODY, "sending the message", BODY, t->block_ms)                                              \
+    X(DOT, "waiting for the reply to the final dot", DOT, t->dot_ms)                               \
+    X(LONE_DOT, "waiting for the reply to an empty message", DOT, t->dot_ms)                       \
+    X(QUIT, "waiting for the reply to QUIT", QUIT, t->quit_ms)                                     \
+    X(CLOSED, "closed", NONE, SMTP_MS_NEVER)
+
+enum smtp_state {
+#define X(name, text, stage, timeout_ms) SMTP_STATE_##name,
+    SMTP_STATE_MAP(X)
+#undef X
+};
+
+/* Where the next byte of a reply line belongs (RFC 5321 4.2.1). */
+enum smtp_read_phase { SMTP_PHASE_CODE, SMTP_PHASE_SEPARATOR, SMTP_PHASE_BARE_CR, SMTP_PHASE_TEXT };
+
+/* A reply on its way in. Nothing of it is buffered but its sanitised text. */
+struct smtp_reader {
+    struct smtp_reply reply; /* of the lines so far */
+    uint32_t reply_bytes;
+    uint16_t line_bytes; /* of the line, so far */
+    uint16_t line_code;
+    uint16_t text_len;
+    uint16_t line_from; /* where the line begins in the text, with the separator ... */
+    uint16_t line_at;   /* ... and without it */
+    uint8_t n_lines;    /* complete ones */
+    uint8_t phase;      /* enum smtp_read_phase */
+    bool last;          /* this line ends the reply */
+    bool cr;            /* the byte before was CR */
+    bool bare_lf;       /* a line ended with LF alone */
+};
+
+#define SMTP_EXT_PIPELINING 1u   /* RFC 2920 */
+#define SMTP_EXT_SIZE       2u   /* RFC 1870 */
+#define SMTP_EXT_8BITMIME   4u   /* RFC 6152 */
+#define SMTP_EXT_SMTPUTF8   8u   /* RFC 6531 */
+#define SMTP_EXT_ENHANCED   16u  /* RFC 2034 */
+#define SMTP_EXT_CHUNKING   32u  /* RFC 3030 */
+#define SMTP_EXT_STARTTLS   64u  /* RFC 3207 */
+#define SMTP_EXT_DSN        128u /* RFC 3461 */
+
+/* What the server announced. */
+struct smtp_extensions {
+    uint32_t flags;      /* SMTP_EXT_* */
+    uint64_t size_bytes; /* limit of a message; 0: none announced */
+};
+
+#define SMTP_COMMAND_MAX 512u /* commands in one piece; one command always fits */
+
+struct smtp_client {
+    enum smtp_state state; /* written by smtp_enter() only */
+    uint32_t events;
+    uint64_t deadline_ns;
+    const char *ehlo;
+    struct smtp_timeouts timeouts;
+    struct smtp_extensions extensions;
+
+    struct smtp_transaction *transaction; /* running or waiting for READY; null: none */
+    uint32_t needs;                       /* SMTP_NEED_*, with what its addresses need */
+    uint32_t next_command;                /* to send: 0 MAIL, 1..n RCPT, n + 1 DATA */
+    uint32_t next_rcpt;                   /* to be answered: recipient index */
+    uint32_t n_accepted;                  /* recipients with 2xx */
+    uint32_t n_unanswered;                /* commands sent without a reply yet */
+    uint32_t unanswered_bytes;            /* of MAIL, RCPT, DATA */
+    uint32_t mail_bytes;                  /* length of the MAIL command */
+    uint32_t prefix_sent, next_stuff;
+    uint64_t body_sent;
+
+    bool said;          /* the one command of this state is out */
+    bool early;         /* the reply coming in began while no command was unanswered */
+    bool mail_answered; /* of the running or the last transaction, as the next two */
+    bool mail_refused;
+    bool dot_sent;
+    bool rset_first; /* the last transaction did not end with a reply to its dot */
+    bool quit_next;  /* no other transaction: QUIT */
+    bool refused;    /* close_reply is what the server refused the session with */
+    uint32_t n_bare_lf;
+
+    struct smtp_reader reader;
+    struct smtp_reply close_reply;
+    char command[SMTP_COMMAND_MAX];
+};
+
+#endif
