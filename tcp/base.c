@@ -19,9 +19,8 @@ bool ip_addr_parse(const char *text, struct ip_addr *ret_addr)
 
 const char *ip_addr_format(const struct ip_addr *addr, char *buf)
 {
-    if (addr->family == 0 ||
-        inet_ntop(addr->family == 4 ? AF_INET : AF_INET6, addr->bytes, buf, IP_ADDR_TEXT_MAX) ==
-            NULL)
+    if (addr->family == 0 || inet_ntop(addr->family == 4 ? AF_INET : AF_INET6, addr->bytes, buf,
+                                       IP_ADDR_TEXT_MAX) == NULL)
         memcpy(buf, "none", 5);
     return buf;
 }

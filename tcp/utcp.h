@@ -210,10 +210,11 @@ void utcp_abort(struct utcp *u, uint64_t now_ns, uint32_t conn);
 
 #define UTCP_EV_CONNECTED 1u
 #define UTCP_EV_ACCEPTED  2u
-#define UTCP_EV_READABLE  4u  /* bytes to utcp_recv() */
-#define UTCP_EV_EOF       8u  /* the peer's FIN came; bytes may still be there to read */
-#define UTCP_EV_SENDABLE  16u /* room after UTCP_E_LIMIT, and when the queue falls below its half  \
-                               */
+#define UTCP_EV_READABLE  4u /* bytes to utcp_recv() */
+#define UTCP_EV_EOF       8u /* the peer's FIN came; bytes may still be there to read */
+#define UTCP_EV_SENDABLE                                                                           \
+    16u /* room after UTCP_E_LIMIT, and when the queue falls below its half                        \
+         */
 #define UTCP_EV_CLOSED                                                                             \
     32u /* the connection is over, see reason; bytes received before an RST can                    \
            still be read; call utcp_release() */

@@ -1,4 +1,4 @@
-/* utcp_check.c - the invariants of utcp_internal.h, executed. The numbers are those of that list.
+/* utcp_check.c - the invariants of utcp_lane.h, executed. The numbers are those of that list.
  */
 #include "tcp/utcp_internal.h"
 

@@ -246,9 +246,28 @@ static void seg_trim(struct utcp *u, struct utcp_conn *c, struct utcp_seg *seg, 
         c->lost_bytes -= n;
 }
 
+/* What came back to the pools since `before` may be what others wait for. */
+struct free_counts {
+    uint32_t segs, chunks;
+};
+
+static struct free_counts free_now(const struct utcp *u)
+{
+    return (struct free_counts){.segs = u->segs.free, .chunks = u->chunks.free};
+}
+
+static void wake(struct utcp *u, struct free_counts before)
+{
+    if (u->segs.free > before.segs)
+        utcp_conn_wake_starved(u);
+    if (u->chunks.free > before.chunks)
+        utcp_conn_wake_room(u);
+}
+
 void utcp_sendq_ack(struct utcp *u, struct utcp_conn *c, uint32_t ack, uint64_t now_ns,
                     uint32_t *ret_rtt_us)
 {
+    const struct free_counts before = free_now(u);
     bool retransmitted = false;
     uint32_t bytes = 0, sent_us = 0;
 
@@ -276,8 +295,7 @@ void utcp_sendq_ack(struct utcp *u, struct utcp_conn *c, uint32_t ack, uint64_t 
     c->snd_una = ack;
     chunks_acked(u, c, bytes);
     *ret_rtt_us = retransmitted ? 0 : (time_us(now_ns) - sent_us) | 1;
-    utcp_conn_wake_starved(u);
-    utcp_conn_wake_room(u);
+    wake(u, before);
 }
 
 /* ---- loss ---------------------------------------------------------------------------------- */
@@ -332,6 +350,8 @@ void utcp_sendq_sent(struct utcp_conn *c, struct utcp_seg *seg, uint64_t now_ns)
 
 void utcp_sendq_drop(struct utcp *u, struct utcp_conn *c)
 {
+    const struct free_counts before = free_now(u);
+
     while (c->seg_head != 0)
         seg_free_head(u, c);
     while (c->chunk_head != 0) {
@@ -342,6 +362,5 @@ void utcp_sendq_drop(struct utcp *u, struct utcp_conn *c)
     }
     c->chunk_tail = c->chunk_next = 0;
     c->lost_bytes = 0;
-    utcp_conn_wake_starved(u);
-    utcp_conn_wake_room(u);
+    wake(u, before);
 }

@@ -143,7 +143,7 @@ static void plain(struct fuzz *f, const struct flow *flow, uint8_t flags, uint32
                                            .window = 20000,
                                            .flags = flags};
 
-    inject_segment(f, &header, NULL, len);
+    inject_segment(f, &header, bytes_sent, len);
     drain(f);
 }
 

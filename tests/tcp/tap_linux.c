@@ -24,7 +24,7 @@ struct client {
     uint64_t hash_sent;
     bool half_close; /* FIN after the last byte */
     bool all_sent;
-    bool same;       /* what came was the pattern */
+    bool same; /* what came was the pattern */
     bool connected, eof, closed;
     enum utcp_close_reason reason;
     uint8_t last[64];

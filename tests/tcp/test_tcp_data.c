@@ -515,6 +515,57 @@ START_TEST(an_early_fin_waits_for_the_bytes_before_it)
 }
 END_TEST
 
+START_TEST(bytes_behind_the_fin_are_not_taken)
+{
+    wire_open(w, NULL);
+    wire_establish(w);
+    wire_in(w, "FP. 101+50 ack 1");
+    wire_out(w, ". 1 ack 1");
+    wire_in(w, ". 1+300 ack 1");
+    wire_out(w, ". 1 ack 152");
+    wire_event(w, UTCP_EV_READABLE | UTCP_EV_EOF);
+    wire_read(w, 150);
+    wire_close(w);
+}
+END_TEST
+
+START_TEST(an_early_segments_window_is_not_replaced_by_that_of_an_older_one)
+{
+    wire_open(w, NULL);
+    wire_establish(w);
+    wire_in(w, ". 1001+10 ack 1 win 3000");
+    wire_out(w, ". 1 ack 1");
+    wire_in(w, ". 1+10 ack 1 win 100"); /* sent before */
+    wire_out(w, ". 1 ack 11");
+    wire_send(w, 1460);
+    wire_out(w, "P. 1+1460");
+    wire_close(w);
+}
+END_TEST
+
+START_TEST(the_window_does_not_creep_open_by_small_steps)
+{
+    struct utcp_config config = wire_config();
+
+    config.rx_window_bytes = 8000;
+    wire_open(w, &config);
+    wire_establish(w);
+    wire_in(w, ". 1+1000 ack 1");
+    wire_in(w, ". 1001+1000 ack 1");
+    wire_out(w, ". 1 ack 2001 win 6000");
+    wire_event(w, UTCP_EV_READABLE);
+    wire_read(w, 500);
+    wire_in(w, ". 2001+1000 ack 1");
+    wire_in(w, ". 3001+1000 ack 1");
+    wire_out(w, ". 1 ack 4001 win 4000");
+    wire_read(w, 1500);
+    wire_in(w, ". 4001+1000 ack 1");
+    wire_in(w, ". 5001+1000 ack 1");
+    wire_out(w, ". 1 ack 6001 win 4000"); /* 2000 more, 2000 taken */
+    wire_close(w);
+}
+END_TEST
+
 /* ---- timestamps ----------------------------------------------------------------------------- */
 
 static void establish_with_timestamps(void)
@@ -630,6 +681,9 @@ int main(void)
     tcase_add_test(tcase, an_ack_that_comes_with_a_probe_of_our_shut_window_counts);
     tcase_add_test(tcase, bytes_beyond_the_window_are_cut_off);
     tcase_add_test(tcase, an_early_fin_waits_for_the_bytes_before_it);
+    tcase_add_test(tcase, bytes_behind_the_fin_are_not_taken);
+    tcase_add_test(tcase, an_early_segments_window_is_not_replaced_by_that_of_an_older_one);
+    tcase_add_test(tcase, the_window_does_not_creep_open_by_small_steps);
     tcase_add_test(tcase, a_timestamp_older_than_the_last_is_dropped_and_answered);
     tcase_add_test(tcase, the_timestamp_of_the_oldest_segment_not_acknowledged_is_echoed);
     tcase_add_test(tcase, a_segment_without_the_agreed_timestamp_is_taken_and_counted);

@@ -161,6 +161,25 @@ START_TEST(no_chunk_is_free_and_anybodys_ack_makes_room)
 }
 END_TEST
 
+START_TEST(a_connection_that_waits_for_a_chunk_can_go)
+{
+    struct utcp_config config = wire_config();
+    uint32_t second;
+
+    config.limits.chunks = 1;
+    wire_open(w, &config);
+    wire_establish(w);
+    wire_send(w, 100);
+    ck_assert_int_eq(try_connect(&second), UTCP_OK);
+    ck_assert_int_eq(utcp_send(w->u, w->now_ns, second, &w->stream, 0, 10), UTCP_E_LIMIT);
+    utcp_abort(w->u, w->now_ns, second);
+    wire_out(w, "P. 1+100");
+    wire_in(w, ". 1 ack 101");
+    wire_event(w, 0);
+    wire_close(w);
+}
+END_TEST
+
 START_TEST(no_copy_block_is_free)
 {
     struct utcp_config config = wire_config();
@@ -514,6 +533,7 @@ int main(void)
     tcase_add_test(tcase, a_port_that_listens_is_not_used_to_connect);
     tcase_add_test(tcase, the_queue_of_a_connection_is_full_and_sendable_comes_at_half);
     tcase_add_test(tcase, no_chunk_is_free_and_anybodys_ack_makes_room);
+    tcase_add_test(tcase, a_connection_that_waits_for_a_chunk_can_go);
     tcase_add_test(tcase, no_copy_block_is_free);
     tcase_add_test(tcase, no_segment_is_free_and_sending_goes_on_when_one_is);
     tcase_add_test(tcase, an_ack_goes_out_even_when_no_segment_is_free);

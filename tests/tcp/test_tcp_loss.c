@@ -246,6 +246,8 @@ START_TEST(a_partial_ack_retransmits_the_next_hole)
     segments_out(2, 2);
     ack_in(5); /* 5 is lost as well */
     segments_out(5, 5);
+    /* 5.5 + 3, three acknowledged, one for the retransmission */
+    ck_assert_uint_eq(wire_info(w).cwnd_bytes, 11 * MSS / 2 + 3 * MSS - 3 * MSS + MSS);
     ck_assert_uint_eq(wire_count(w, UTCP_N_partial_acks), 1);
     ck_assert_uint_eq(wire_count(w, UTCP_N_fast_retrans), 1);
     wire_close(w);
@@ -385,6 +387,65 @@ START_TEST(an_ack_inside_of_a_segment_cuts_it)
 }
 END_TEST
 
+START_TEST(an_ack_inside_of_a_lost_segment_cuts_it)
+{
+    start_ten();
+    wire_at(w, 220);
+    segments_out(1, 1);
+    wire_in(w, ". 1 ack 2001 win 65535");
+    wire_out(w, ". 2001+920");
+    segments_out(3, 3);
+    wire_quiet(w);
+    wire_close(w);
+}
+END_TEST
+
+/* Time passes, with answers to ARP and to nothing else. */
+static void silence_until(uint64_t from_ms, uint64_t to_ms)
+{
+    for (uint64_t ms = from_ms; ms <= to_ms; ms += 20) {
+        wire_at(w, ms);
+        while (wire_frame_out(w))
+            if (be16_get(w->bytes + 12) == ETH_TYPE_ARP)
+                wire_arp_in(w, ARP_REPLY, WIRE_PEER, WIRE_OWN);
+    }
+}
+
+START_TEST(progress_starts_the_two_minutes_anew)
+{
+    start_ten();
+    silence_until(20, 100000);
+    ack_in(2);
+    silence_until(100020, 200000);
+    ck_assert_int_eq(wire_state(w), UTCP_ESTABLISHED);
+    silence_until(200020, 340000);
+    ck_assert_int_eq(wire_event(w, UTCP_EV_CLOSED), UTCP_CLOSE_TIMEOUT);
+    wire_close(w);
+}
+END_TEST
+
+START_TEST(the_timer_follows_mean_and_variation_of_the_round_trip)
+{
+    wire_open(w, NULL);
+    wire_connect(w);
+    wire_out(w, "S 0");
+    wire_at(w, 600);
+    wire_in(w, "S. 0 ack 1 win 65535 <mss 1460>");
+    wire_out(w, ". 1 ack 1"); /* SRTT 600, RTTVAR 300 */
+    wire_send(w, 10);
+    wire_out(w, "P. 1+10");
+    wire_at(w, 1600);
+    wire_in(w, ". 1 ack 11"); /* 1000: RTTVAR 225 + 100, SRTT 525 + 125, RTO 650 + 4 * 325 */
+    wire_send(w, 10);
+    wire_out(w, "P. 11+10");
+    wire_at(w, 3549);
+    wire_quiet(w);
+    wire_at(w, 3551);
+    wire_out(w, "P. 11+10");
+    wire_close(w);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("tcp loss");
@@ -409,6 +470,9 @@ int main(void)
     tcase_add_test(tcase, congestion_avoidance_adds_one_segment_in_a_round_trip);
     tcase_add_test(tcase, a_lost_fin_is_sent_again);
     tcase_add_test(tcase, an_ack_inside_of_a_segment_cuts_it);
+    tcase_add_test(tcase, an_ack_inside_of_a_lost_segment_cuts_it);
+    tcase_add_test(tcase, progress_starts_the_two_minutes_anew);
+    tcase_add_test(tcase, the_timer_follows_mean_and_variation_of_the_round_trip);
     suite_add_tcase(suite, tcase);
     return wire_run(suite);
 }

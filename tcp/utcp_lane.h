@@ -1,0 +1,312 @@
+/*
+ * utcp_lane.h - the structures of one lane, and the invariants that hold between them.
+ *
+ * Ids (connection, segment, chunk, ...) are pool ids: 1.., 0 is none. Invariants:
+ *
+ *  1. snd_una <= snd_nxt; the segments seg_head..seg_tail cover exactly [snd_una, snd_nxt), in
+ *     order and without gaps. Bytes not sent yet are [snd_nxt, snd_end); SYN and FIN are never in
+ *     there: they move both numbers when their segment is made.
+ *  2. lost_bytes is the sequence space of segments that carry SEG_LOST: what counts as no longer in
+ *     the network and is to be sent (again). pipe = snd_nxt - snd_una - lost_bytes.
+ *  3. The chunks chunk_head..chunk_tail hold exactly the bytes [snd_una, snd_end); chunk_head_off
+ * of the first are acknowledged. A chunk is let go when its last byte is acknowledged.
+ *  4. Received bytes in order end at rcv_nxt; out-of-order blocks are sorted by sequence, do not
+ *     overlap, and begin after rcv_nxt. rcv_adv, the edge of the advertised window, never goes
+ * back.
+ *  5. A connection stands on at most one of: the ready list, the wait list of its neighbour, the
+ *     list of those that wait for a segment (`queue` says which).
+ *  6. A connection is in the tuple map from its start until it is over; then a TIME-WAIT entry may
+ *     take its place.
+ *  7. The wheel's timer of a connection is armed for the earliest of its deadlines, or earlier.
+ */
+#ifndef WIREPOST_UTCP_LANE_H
+#define WIREPOST_UTCP_LANE_H
+
+#include "tcp/utcp.h"
+#include "tcp/utcp_pool.h"
+#include "tcp/utcp_seq.h"
+#include "tcp/utcp_wheel.h"
+#include "tcp/utcp_wire.h"
+
+#include <assert.h>
+
+/* ---- fixed numbers ------------------------------------------------------------------------- */
+
+#define CONN_INDEX_BITS   20u /* handle: generation above, index below */
+#define CONN_INDEX_MAX    ((UINT32_C(1) << CONN_INDEX_BITS) - 1u)
+#define CONN_SEGMENTS_MAX 512u /* in flight on one connection */
+#define COPY_BLOCK_BYTES  512u
+#define RX_BLOCK_BYTES    2048u
+#define RX_OOO_BLOCKS_MAX 32u /* out-of-order blocks of one connection */
+#define REPLIES_MAX       64u
+#define REPLY_PAYLOAD_MAX 1472u
+#define PORT_COUNTERS     256u /* RFC 6056 3.3.4 */
+
+#define RTO_INITIAL_US   1000000u /* RFC 6298 2.1 */
+#define RTO_AFTER_SYN_US 3000000u /* RFC 6298 5.7 */
+#define RTO_MIN_US       200000u  /* RFC 6298 2.4 says 1 s; 200 ms as other stacks do */
+#define RTO_MAX_US       60000000u
+#define SYN_RETRIES_MAX  5u /* 63 s; RFC 9293 3.8.3 asks for 3 min for R2 of a SYN: see README */
+#define R2_NS            (120 * NS_PER_S) /* RFC 9293 3.8.3: at least 100 s */
+#define DELACK_NS        (40 * NS_PER_MS) /* RFC 9293 3.8.6.3: less than 500 ms */
+#define LINGER_NS        (60 * NS_PER_S)  /* a released connection without progress */
+#define CHALLENGES_PER_S 5u
+#define MSS_FLOOR        64u                  /* smaller values of a peer are not believed */
+#define PAWS_VALID_MS    UINT32_C(2073600000) /* RFC 7323 5.5: 24 days */
+
+/* ---- objects ------------------------------------------------------------------------------- */
+
+/* A segment in flight. */
+#define SEG_SYN  1u
+#define SEG_FIN  2u
+#define SEG_LOST 4u /* to be sent (again); SACKED and others find room here */
+
+struct utcp_seg {
+    uint32_t next;
+    uint32_t seq;
+    uint32_t tx_us; /* when it was sent last, truncated */
+    uint32_t chunk; /* where its bytes begin; 0 without data */
+    uint32_t chunk_off;
+    uint16_t len;
+    uint8_t flags;
+    uint8_t tx_count; /* saturates */
+};
+
+/* A piece of the send queue: a part of an extent, or of a copy block (extent null). */
+struct utcp_chunk {
+    const uint8_t *data;
+    struct utcp_extent *extent;
+    uint32_t len;
+    uint32_t next;
+};
+
+struct utcp_rx_block {
+    uint32_t next;
+    uint32_t seq; /* of data[off]; kept for out-of-order blocks only */
+    uint32_t off, len;
+    uint8_t data[RX_BLOCK_BYTES];
+};
+
+enum conn_queue {
+    QUEUE_NONE,
+    QUEUE_READY,
+    QUEUE_NEIGHBOUR,
+    QUEUE_STARVED,
+};
+
+/* utcp_conn.flags */
+#define CF_USED          0x00000001u /* the slot is taken */
+#define CF_RELEASED      0x00000002u /* the handle was given back */
+#define CF_EMBRYO        0x00000004u /* passive, not yet shown to the caller */
+#define CF_PASSIVE       0x00000008u
+#define CF_TIMESTAMPS    0x00000010u
+#define CF_SACK          0x00000020u /* the peer takes SACK blocks */
+#define CF_WSCALE        0x00000040u
+#define CF_FIN_QUEUED    0x00000080u /* utcp_shutdown() */
+#define CF_FIN_SENT      0x00000100u
+#define CF_FIN_ACKED     0x00000200u
+#define CF_FIN_KNOWN     0x00000400u /* the peer's FIN was seen, at rcv_fin */
+#define CF_FIN_RECEIVED  0x00000800u /* ... and is in order */
+#define CF_ACK_NOW       0x00001000u
+#define CF_RTX_NOW       0x00002000u /* send the first lost segment whatever cwnd says */
+#define CF_PROBE         0x00004000u /* send what the peer's window does not allow */
+#define CF_RECOVERY      0x00008000u /* fast recovery (RFC 6582) */
+#define CF_PARTIAL_SEEN  0x00010000u /* the timer was restarted in this recovery */
+#define CF_RST_OWED      0x00020000u /* over for the caller; only RST is still to be sent */
+#define CF_WANT_ROOM     0x00040000u /* a send was refused: SENDABLE is owed */
+#define CF_IN_ROOM_LIST  0x00080000u
+#define CF_IN_EVENT_LIST 0x00100000u
+#define CF_SYN_RTX       0x00200000u /* SYN was sent more than once */
+#define CF_HELD          0x00400000u /* was established: what counts for resets */
+
+struct utcp_conn;
+
+/* Congestion control: when to grow and how much to give way; recovery itself is not its job. */
+struct utcp_cc_ops {
+    const char *name;
+    void (*on_established)(struct utcp_conn *c);
+    /* `acked` new bytes were acknowledged outside of recovery, and cwnd was in use. */
+    void (*on_ack)(struct utcp_conn *c, uint32_t acked, uint64_t now_ns);
+    /* The ssthresh to take now that a loss was seen with `flight` bytes out. */
+    uint32_t (*ssthresh)(const struct utcp_conn *c, uint32_t flight);
+};
+extern const struct utcp_cc_ops utcp_cc_newreno;
+uint32_t utcp_cc_initial_window(const struct utcp_conn *c);
+
+struct utcp_conn {
+    /* Hot: what every segment touches, two cache lines. */
+    uint8_t remote[16];
+    uint16_t local_port, remote_port;
+    uint32_t address; /* id of the source address */
+    uint32_t flags;
+    uint8_t state; /* enum utcp_state; only utcp_conn_enter() writes it */
+    uint8_t queue; /* enum conn_queue */
+    uint8_t snd_wscale, rcv_wscale;
+    uint32_t snd_una, snd_nxt, snd_end, snd_push;
+    uint32_t snd_wnd, snd_wl1, snd_wl2;
+    uint32_t rcv_nxt, rcv_adv;
+    uint32_t ts_recent, ts_offset;
+    uint32_t cwnd, lost_bytes;
+    uint32_t seg_head, seg_tail, seg_lost; /* seg_lost: none before it is lost */
+    uint32_t chunk_next, chunk_next_off;   /* where snd_nxt stands */
+    uint32_t neighbour;
+    uint16_t mss; /* payload of a full segment, options taken off */
+    uint8_t dup_acks;
+    uint8_t acks_owed;        /* immediate duplicate ACKs */
+    uint64_t rtx_deadline_ns; /* RTO or persist */
+
+    /* Warm. */
+    uint64_t delack_deadline_ns;
+    uint64_t linger_deadline_ns;
+    uint64_t r2_since_ns; /* when the first timeout of the running series happened */
+    uint64_t zero_window_since_ns, zero_window_ns;
+    uint64_t last_send_ns;
+    uint32_t generation;
+    uint32_t srtt_us, rttvar_us, rtt_min_us, syn_rtt_us;
+    uint32_t backoff;       /* doublings of the RTO since the last RTT sample */
+    uint32_t timeouts;      /* since the last progress */
+    uint32_t limited_bytes; /* sent by limited transmit on the running duplicate ACKs */
+    uint32_t ssthresh, recover, cc_acked;
+    uint32_t snd_wnd_max;
+    uint32_t segs; /* in flight */
+    uint32_t chunk_head, chunk_tail, chunk_head_off;
+    uint32_t rx_head, rx_tail, rx_bytes;
+    uint32_t ooo_head, ooo_blocks, ooo_last_seq;
+    uint32_t rcv_fin, rcv_acked, rcv_mss; /* rcv_acked: ACK number sent last */
+    uint32_t ts_recent_ms;
+    uint32_t iss;
+    uint32_t challenge_s, challenges;
+    uint16_t mss_peer; /* as the peer said, options not taken off */
+    uint16_t mtu;
+    const struct utcp_cc_ops *cc;
+
+    /* Cold: the caller's side. */
+    struct ip_addr local_ip; /* stays when the address is removed */
+    void *user;
+    uint32_t events;
+    uint32_t reason;
+    uint32_t retransmissions;
+    uint64_t bytes_queued, bytes_acked, bytes_received;
+};
+static_assert(offsetof(struct utcp_conn, delack_deadline_ns) <= 128, "hot part grew");
+
+/* TIME-WAIT, compact. Entries stand in a ring in the order of their end. */
+struct utcp_tw {
+    uint8_t remote[16];
+    uint16_t local_port, remote_port;
+    uint16_t address; /* 0: the entry is dead */
+    uint16_t has_timestamps;
+    uint32_t snd_nxt, rcv_nxt, ts_recent;
+    uint32_t expires_ms;
+};
+static_assert(sizeof(struct utcp_tw) <= 40, "TIME-WAIT entry grew");
+
+struct utcp_address {
+    struct ip_addr ip;
+    uint8_t announcements_left;
+    bool used;
+    uint64_t defended_ns; /* when it was defended last; 0: never */
+};
+
+struct utcp_listener {
+    uint32_t address;
+    uint16_t port;
+    void *user;
+};
+
+enum neighbour_state {
+    NEIGHBOUR_FREE,
+    NEIGHBOUR_INCOMPLETE, /* asked, no answer yet; connections wait */
+    NEIGHBOUR_REACHABLE,
+    NEIGHBOUR_STALE,  /* usable; the next use asks again */
+    NEIGHBOUR_PROBE,  /* usable, being asked again */
+    NEIGHBOUR_FAILED, /* no answer; the next use starts over */
+};
+
+struct utcp_neighbour {
+    struct ip_addr ip;
+    uint8_t mac[6];
+    uint8_t state;
+    uint8_t requests; /* sent since the question came up */
+    uint32_t refs;    /* connections that use it */
+    uint32_t asker;   /* address id that asks */
+    struct utcp_list waiting;
+};
+
+/* A small frame that belongs to no connection: RST, echo reply, ARP, ACK in TIME-WAIT. */
+struct utcp_reply {
+    uint8_t head[UTCP_HEAD_MAX];
+    uint8_t payload[REPLY_PAYLOAD_MAX];
+    uint16_t head_len, payload_len;
+    uint8_t ip_family, l3_len, l4_len;
+};
+
+struct utcp {
+    uint64_t counters[UTCP_N_COUNTERS];
+    struct utcp_config config;
+    uint8_t rcv_wscale; /* what we offer */
+
+    struct utcp_pool conns, segs, chunks, copy_blocks, rx_blocks, addresses, neighbours;
+    struct utcp_map tuples; /* connections 1..n, TIME-WAIT entries from n + 1 on */
+    struct utcp_map address_map, neighbour_map;
+    uint64_t map_key[2];
+    struct utcp_wheel wheel; /* timers: connections, then neighbours, then addresses */
+
+    struct utcp_link *conn_links, *event_links, *room_links, *neighbour_links;
+    struct utcp_list ready, starved, events, room;
+    struct utcp_list idle_neighbours; /* no connection uses them; oldest first */
+
+    struct utcp_tw *time_wait; /* ring, index 0..limits.time_wait - 1 */
+    uint32_t tw_first, tw_count;
+    uint64_t tw_last_now_ns; /* when an entry was put last */
+
+    struct utcp_listener *listeners;
+    uint32_t n_listeners;
+    struct utcp_reply *replies;
+    uint32_t reply_first, reply_count;
+    uint32_t port_counters[PORT_COUNTERS];
+    uint32_t conns_alive;
+};
+
+static inline struct utcp_conn *conn_at(const struct utcp *u, uint32_t id)
+{
+    return utcp_pool_at(&u->conns, id);
+}
+static inline uint32_t conn_id(const struct utcp *u, const struct utcp_conn *c)
+{
+    return (uint32_t)((size_t)((const uint8_t *)c - u->conns.memory) / sizeof *c);
+}
+static inline struct utcp_seg *seg_at(const struct utcp *u, uint32_t id)
+{
+    return utcp_pool_at(&u->segs, id);
+}
+static inline struct utcp_chunk *chunk_at(const struct utcp *u, uint32_t id)
+{
+    return utcp_pool_at(&u->chunks, id);
+}
+static inline struct utcp_rx_block *block_at(const struct utcp *u, uint32_t id)
+{
+    return utcp_pool_at(&u->rx_blocks, id);
+}
+static inline struct utcp_address *address_at(const struct utcp *u, uint32_t id)
+{
+    return utcp_pool_at(&u->addresses, id);
+}
+static inline struct utcp_neighbour *neighbour_at(const struct utcp *u, uint32_t id)
+{
+    return utcp_pool_at(&u->neighbours, id);
+}
+
+#define COUNT(u, name)        ((void)(u)->counters[UTCP_N_##name]++)
+#define COUNT_ADD(u, name, n) ((void)((u)->counters[UTCP_N_##name] += (n)))
+
+static inline uint32_t time_us(uint64_t now_ns)
+{
+    return (uint32_t)(now_ns / NS_PER_US);
+}
+static inline uint32_t time_ms(uint64_t now_ns)
+{
+    return (uint32_t)(now_ns / NS_PER_MS);
+}
+
+#endif
