@@ -351,10 +351,11 @@ void smtp_client_eof(struct smtp_client *c, uint64_t now_ns, const char *why)
     session_check(c);
 }
 
+/* Not in DOT: at most a send queue stands before the dot then, and its 600 s are enough for that.
+ */
 void smtp_client_progress(struct smtp_client *c, uint64_t now_ns)
 {
-    /* In DOT too: the last blocks and the dot may still wait for the peer's window. */
-    if (c->state == SMTP_STATE_BODY || c->state == SMTP_STATE_DOT) {
+    if (c->state == SMTP_STATE_BODY) {
         timer_start(c, now_ns);
     }
 }
