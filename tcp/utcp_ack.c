@@ -4,6 +4,7 @@
  */
 #include "tcp/utcp_internal.h"
 
+#define CWND_MAX             (UINT32_C(1) << 30) /* a flood of duplicates must not wrap it */
 #define DUP_ACK_THRESHOLD    3u
 #define CLOCK_GRANULARITY_US 1000u
 
@@ -84,9 +85,10 @@ void utcp_ack_duplicate(struct utcp *u, struct utcp_conn *c)
     COUNT(u, dup_acks_in);
     if (c->dup_acks < UINT8_MAX)
         c->dup_acks++;
-    if ((c->flags & CF_RECOVERY) != 0)
+    if ((c->flags & CF_RECOVERY) != 0 && c->cwnd < CWND_MAX)
         c->cwnd += c->mss;
-    else if (c->dup_acks == DUP_ACK_THRESHOLD && seq_gt(c->snd_una - 1, c->recover))
+    else if ((c->flags & CF_RECOVERY) == 0 && c->dup_acks == DUP_ACK_THRESHOLD &&
+             seq_gt(c->snd_una - 1, c->recover))
         recovery_enter(u, c);
     utcp_conn_ready(u, c);
 }

@@ -40,6 +40,7 @@
 #define RX_OOO_BLOCKS_MAX 32u /* out-of-order blocks of one connection */
 #define REPLIES_MAX       64u
 #define REPLY_PAYLOAD_MAX 1472u
+#define PORT_TRIES_MAX    2048u
 #define PORT_COUNTERS     256u /* RFC 6056 3.3.4 */
 
 #define RTO_INITIAL_US   1000000u /* RFC 6298 2.1 */

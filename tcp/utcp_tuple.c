@@ -119,16 +119,19 @@ uint32_t utcp_tuple_ts_offset(const struct utcp *u, const struct utcp_tuple *tup
 
 /* RFC 6056 3.3.4 (double hash): a secret start for each destination, and counters that many
  * destinations share. The search ends after as many tries as there are entries that could be in the
- * way. */
+ * way, and after PORT_TRIES_MAX in any case: a connect must not cost milliseconds. The counter
+ * keeps what was tried, so the next connect goes on behind it. */
 uint16_t utcp_tuple_choose_port(struct utcp *u, struct utcp_tuple tuple)
 {
     const uint32_t first = u->config.port_first;
     const uint32_t range = u->config.port_last - first + 1u;
     const uint32_t entries = u->conns.count - u->conns.free + u->tw_count;
-    const uint32_t tries = entries + 1 < range ? entries + 1 : range;
+    uint32_t tries = entries + 1 < range ? entries + 1 : range;
     uint64_t hash;
     uint32_t *counter;
 
+    if (tries > PORT_TRIES_MAX)
+        tries = PORT_TRIES_MAX;
     tuple.local_port = 0;
     hash = keyed_hash(u, &tuple, HASH_PORT);
     counter = &u->port_counters[hash >> 56];
