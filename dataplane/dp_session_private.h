@@ -65,6 +65,8 @@ struct dp_session {
     uint32_t idle_ms;         /* of the last job */
     uint64_t due_ns;          /* CONNECTING: give up; IDLE: QUIT */
     uint64_t bytes_acked;     /* of utcp_info, when it was last looked at */
+    uint64_t look_ns;         /* when to look again, while unacked */
+    bool unacked;             /* bytes were sent that may still be unacknowledged */
     uint32_t retransmissions; /* of utcp_info, when the transaction began */
     struct ip_addr peer;
     uint16_t peer_port;

@@ -5,6 +5,7 @@
 #include "dataplane/dp_session_private.h"
 
 #define RECV_BYTES 4096u
+#define LOOK_NS    (10 * NS_PER_S) /* how often to look whether unacknowledged bytes went on */
 
 static void session_free(struct dp_session *s)
 {
@@ -51,6 +52,9 @@ static void arm(struct dp_session *s)
         uint64_t client_ns = smtp_client_deadline_ns(&s->client);
         due_ns = client_ns < due_ns ? client_ns : due_ns;
     }
+    if (s->state == DP_SESSION_BUSY && s->unacked) {
+        due_ns = s->look_ns < due_ns ? s->look_ns : due_ns;
+    }
     dp_timers_set(&s->owner->timers, s->index, due_ns);
 }
 
@@ -84,6 +88,7 @@ int dp_session_open(struct dp_sessions *m, uint64_t now_ns, uint32_t group, stru
     s->working = false;
     s->idle_ms = job->idle_ms;
     s->bytes_acked = 0;
+    s->unacked = false;
     s->retransmissions = 0;
     s->held.len = 0;
     s->peer = target->addr;
@@ -239,7 +244,12 @@ static void run(struct dp_session *s, uint64_t now_ns)
             }
             return;
         }
-        if (!dp_session_pump(s, now_ns) && events == 0) {
+        bool sent = dp_session_pump(s, now_ns);
+        if (sent && !s->unacked) {
+            s->unacked = true;
+            s->look_ns = now_ns + LOOK_NS;
+        }
+        if (!sent && events == 0) {
             arm(s);
             return;
         }
@@ -316,16 +326,20 @@ void dp_session_on_event(struct dp_session *s, uint64_t now_ns, const struct utc
 
 /* ---- time -------------------------------------------------------------------------------- */
 
-/* The block timer runs from the last byte that the server's TCP took: look before it strikes. */
-static bool body_progressed(struct dp_session *s, uint64_t now_ns)
+/* The engine's timers for body and dot run from the last byte that the server's TCP took, and TCP
+ * does not tell each ACK: look now and then. */
+static void look_at_progress(struct dp_session *s, uint64_t now_ns)
 {
     struct utcp_info info;
-    if (!utcp_info(s->owner->config.tcp, now_ns, s->conn, &info) ||
-        info.bytes_acked_total == s->bytes_acked) {
-        return false;
+    if (!s->unacked || !utcp_info(s->owner->config.tcp, now_ns, s->conn, &info)) {
+        return;
     }
-    s->bytes_acked = info.bytes_acked_total;
-    return true;
+    if (info.bytes_acked_total != s->bytes_acked) {
+        s->bytes_acked = info.bytes_acked_total;
+        smtp_client_progress(&s->client, now_ns);
+    }
+    s->unacked = info.bytes_acked_total < info.bytes_queued_total;
+    s->look_ns = now_ns + LOOK_NS;
 }
 
 void dp_session_on_deadline(struct dp_session *s, uint64_t now_ns)
@@ -338,9 +352,7 @@ void dp_session_on_deadline(struct dp_session *s, uint64_t now_ns)
         dp_session_quit(s, now_ns);
         return;
     }
-    if (body_progressed(s, now_ns)) {
-        smtp_client_progress(&s->client, now_ns);
-    }
+    look_at_progress(s, now_ns);
     if (smtp_client_deadline_ns(&s->client) <= now_ns) {
         smtp_client_on_deadline(&s->client, now_ns);
     }

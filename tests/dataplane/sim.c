@@ -54,10 +54,12 @@ static bool carry(struct sim *s, struct utcp *from, struct utcp *to)
 
 /* ---- the server -------------------------------------------------------------------------- */
 
-static void say(struct sim *s, const struct sim_conn *c, const char *rule, const char *otherwise)
+/* A server that leaves out one reply says nothing any more: the next one would be taken for it. */
+static void say(struct sim *s, struct sim_conn *c, const char *rule, const char *otherwise)
 {
     const char *text = rule ? rule : otherwise;
-    if (text[0] != '\0') {
+    c->mute |= text[0] == '\0';
+    if (!c->mute) {
         (void)utcp_send_copy(s->server, s->now_ns, c->conn, (const uint8_t *)text,
                              (uint32_t)strlen(text));
         utcp_push(s->server, s->now_ns, c->conn);
@@ -91,15 +93,32 @@ static void on_mail(struct sim *s, struct sim_conn *c, const struct sim_rules *r
         return;
     }
     c->expect = SIM_RCPT;
+    c->accepted = false;
+    c->mail_taken = !r->mail || r->mail[0] == '2';
     c->body_len = 0;
     say(s, c, r->mail, good.mail);
 }
 
+static void on_rcpt(struct sim *s, struct sim_conn *c, const struct sim_rules *r)
+{
+    const char *reply = r->rcpt ? r->rcpt : good.rcpt;
+    ck_assert_msg(c->expect == SIM_RCPT, "out of order: %s", c->line);
+    if (!c->mail_taken) {
+        reply = "503 5.5.1 no sender\r\n";
+    }
+    c->accepted |= reply[0] == '2';
+    say(s, c, reply, NULL);
+}
+
 static void on_data(struct sim *s, struct sim_conn *c, const struct sim_rules *r)
 {
-    ck_assert_msg(c->expect == SIM_RCPT, "out of order: %s", c->line);
-    say(s, c, r->data, good.data);
     const char *reply = r->data ? r->data : good.data;
+    if (!c->accepted) {
+        reply = "554 5.5.1 no valid recipients\r\n"; /* a client may pipeline DATA (RFC 2920 3.1) */
+    } else {
+        ck_assert_msg(c->expect == SIM_RCPT, "out of order: %s", c->line);
+    }
+    say(s, c, reply, NULL);
     c->expect = reply[0] == '3' ? SIM_BODY : SIM_MAIL;
 }
 
@@ -109,7 +128,8 @@ static void keep_mail(struct sim *s, const struct sim_conn *c)
     struct sim_mail *mail = &s->mails[s->n_mails++];
     mail->server = c->server;
     mail->len = c->body_len;
-    mail->body = malloc(c->body_len + 1);
+    ck_assert(c->body_len > 0);
+    mail->body = malloc(c->body_len);
     memcpy(mail->body, c->body, c->body_len);
 }
 
@@ -147,7 +167,11 @@ static void on_body_line(struct sim *s, struct sim_conn *c, const struct sim_rul
         c->body = realloc(c->body, c->body_cap);
     }
     memcpy(c->body + c->body_len, from, len);
+    bool first = c->body_len == 0;
     c->body_len += len;
+    if (first && r->early) {
+        say(s, c, r->early, NULL);
+    }
 }
 
 static void on_line(struct sim *s, struct sim_conn *c)
@@ -161,8 +185,7 @@ static void on_line(struct sim *s, struct sim_conn *c)
     } else if (begins(c, "MAIL FROM:<")) {
         on_mail(s, c, r);
     } else if (begins(c, "RCPT TO:<")) {
-        ck_assert_int_eq(c->expect, SIM_RCPT);
-        say(s, c, r->rcpt, good.rcpt);
+        on_rcpt(s, c, r);
     } else if (begins(c, "DATA\r\n")) {
         on_data(s, c, r);
     } else if (begins(c, "RSET\r\n")) {
@@ -219,11 +242,34 @@ static void conn_free(struct sim *s, struct sim_conn *c)
     s->open_now--;
 }
 
+/* At most max bytes of what has come. */
+static void read_some(struct sim *s, struct sim_conn *c, uint32_t max)
+{
+    uint8_t bytes[4096];
+    uint32_t n = 1;
+    while (max > 0 && n > 0) {
+        n = utcp_recv(s->server, s->now_ns, c->conn, bytes, max < 4096 ? max : 4096);
+        on_bytes(s, c, bytes, n);
+        max -= n;
+    }
+}
+
+static void slow_servers_read(struct sim *s)
+{
+    s->read_ns = TIME_NEVER_NS;
+    for (uint32_t i = 0; i < SIM_CONNS; i++) {
+        struct sim_conn *c = &s->conns[i];
+        uint32_t bytes_per_s = s->rules[c->server].bytes_per_s;
+        if (c->conn != 0 && bytes_per_s > 0) {
+            read_some(s, c, bytes_per_s);
+            s->read_ns = s->now_ns + NS_PER_S;
+        }
+    }
+}
+
 static void server_events(struct sim *s)
 {
     struct utcp_event event;
-    uint8_t bytes[4096];
-    uint32_t n;
     while (utcp_next_event(s->server, &event)) {
         if (event.events & UTCP_EV_ACCEPTED) {
             on_accept(s, event.conn);
@@ -233,8 +279,10 @@ static void server_events(struct sim *s)
             c = s->conns[i].conn == event.conn ? &s->conns[i] : c;
         }
         ck_assert_ptr_nonnull(c);
-        while ((n = utcp_recv(s->server, s->now_ns, c->conn, bytes, sizeof bytes)) > 0) {
-            on_bytes(s, c, bytes, n);
+        if (s->rules[c->server].bytes_per_s == 0) {
+            read_some(s, c, UINT32_MAX);
+        } else if (s->read_ns == TIME_NEVER_NS) {
+            s->read_ns = s->now_ns + NS_PER_S;
         }
         if (event.events & (UTCP_EV_EOF | UTCP_EV_CLOSED)) {
             conn_free(s, c);
@@ -276,6 +324,7 @@ static void step(struct sim *s, uint64_t end_ns)
 {
     uint64_t due_ns = earlier(utcp_deadline_ns(s->client), utcp_deadline_ns(s->server));
     due_ns = earlier(due_ns, dp_sessions_deadline_ns(s->sessions));
+    due_ns = earlier(due_ns, s->read_ns);
     due_ns = due_ns > s->now_ns + STEP_NS ? due_ns : s->now_ns + STEP_NS;
     s->now_ns = earlier(due_ns, end_ns);
     if (s->now_ns >= utcp_deadline_ns(s->client)) {
@@ -286,6 +335,9 @@ static void step(struct sim *s, uint64_t end_ns)
     }
     if (s->now_ns >= dp_sessions_deadline_ns(s->sessions)) {
         dp_sessions_on_deadline(s->sessions, s->now_ns);
+    }
+    if (s->now_ns >= s->read_ns) {
+        slow_servers_read(s);
     }
     settle(s);
 }
@@ -322,7 +374,8 @@ struct sim_result sim_wait(struct sim *s, uint32_t slot, uint32_t ms)
 
 /* ---- making ------------------------------------------------------------------------------ */
 
-static struct utcp *stack_make(struct sim *s, uint8_t station, uint8_t first, uint32_t n)
+static struct utcp *stack_make(struct sim *s, uint8_t station, uint8_t first, uint32_t n,
+                               const struct utcp_limits *limits)
 {
     struct utcp_config config = {
         .mac = {2, 0, 0, 0, 0, station},
@@ -330,7 +383,7 @@ static struct utcp *stack_make(struct sim *s, uint8_t station, uint8_t first, ui
         .prefix4 = {.family = 4, .bytes = {192, 0, 2, 0}},
         .prefix4_len = 24,
         .secret = {station, 1, 2, 3},
-        .limits = {.connections = 96},
+        .limits = *limits,
     };
     int error;
     struct utcp *stack = utcp_create(&config, &error);
@@ -349,11 +402,17 @@ void sim_make(struct sim *s, const struct sim_options *options)
 {
     memset(s, 0, sizeof *s);
     s->now_ns = NS_PER_S;
+    s->read_ns = TIME_NEVER_NS;
     s->seed = 1;
     channel_file_make(&s->file, options->n_slots ? options->n_slots : 16, 8 << 20);
     channel_file_attach(&s->file);
-    s->client = stack_make(s, 1, 10, SIM_SOURCES);
-    s->server = stack_make(s, 2, 1, SIM_SERVERS);
+    const struct utcp_limits client = {
+        .connections = options->connections ? options->connections : 96,
+        .copy_blocks = options->copy_blocks,
+    };
+    const struct utcp_limits server = {.connections = 96};
+    s->client = stack_make(s, 1, 10, SIM_SOURCES, &client);
+    s->server = stack_make(s, 2, 1, SIM_SERVERS, &server);
     const struct dp_sessions_config config = {
         .tcp = s->client,
         .channel = &s->file.lane,

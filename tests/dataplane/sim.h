@@ -23,6 +23,8 @@ struct sim_rules {
     bool lost;                                            /* no frame to or from it arrives */
     const char *banner, *ehlo, *mail, *rcpt, *data, *dot; /* replies with CRLF */
     uint32_t hang_up_at_mail; /* n: closes at the n-th MAIL of a connection, without a reply */
+    uint32_t bytes_per_s;     /* reads so slowly */
+    const char *early;        /* a reply in the middle of the body, after the first line */
     uint32_t hang_up_at_dot;  /* n: closes at the n-th final dot, without a reply */
 };
 
@@ -33,6 +35,9 @@ struct sim_conn {
     uint32_t server;
     enum sim_expect expect;
     uint32_t mails, dots;
+    bool mute; /* says nothing any more */
+    bool mail_taken;
+    bool accepted; /* a recipient of this transaction */
     char line[SIM_LINE_MAX];
     uint32_t line_len;
     uint8_t *body;
@@ -58,6 +63,7 @@ struct sim {
     struct sim_mail mails[SIM_MAILS];
     uint32_t n_mails, accepted, quits;
     uint32_t open_now, open_most;
+    uint64_t read_ns; /* when slow servers read next */
     uint32_t drop_percent;
     unsigned seed;
     bool watch_dot; /* at each final dot, slot 0 must be DOT_SENT */
@@ -66,6 +72,8 @@ struct sim {
 struct sim_options {
     uint32_t n_slots;      /* [16] */
     uint32_t sessions_max; /* [8] */
+    uint32_t connections;  /* [96] of the lane's TCP */
+    uint32_t copy_blocks;  /* [TCP's default] */
 };
 
 void sim_make(struct sim *s, const struct sim_options *options);

@@ -1,4 +1,5 @@
 /* test_session.c - the session manager against scripted servers: see sim.h. */
+#include "dataplane/dp_session_private.h"
 #include "tests/dataplane/sim.h"
 #include "tests/dataplane/tap.h"
 
@@ -150,6 +151,71 @@ START_TEST(a_lost_connection_after_the_dot_is_doubtful)
 }
 END_TEST
 
+START_TEST(a_refusal_in_the_middle_of_the_body_ends_the_job)
+{
+    char *body = lines(1000000, 80, 0);
+    const struct test_job job = {.body = body};
+    s.rules[0].early = "552 5.3.4 too large\r\n";
+    struct sim_result r = sim_wait(&s, channel_file_submit(&s.file, &job), MINUTE);
+    ck_assert_uint_ne(r.slot.results[0].kind, OUTCOME_DELIVERED);
+    ck_assert_uint_eq(s.n_mails, 0);
+    s.rules[0].early = NULL;
+    deliver(&job);
+    ck_assert_mem_eq(s.mails[0].body, body, 1000000);
+    free(body);
+}
+END_TEST
+
+/* As if TCP still held a piece of the body when the server's reply came. */
+START_TEST(a_slot_is_not_done_before_tcp_has_let_go_of_the_body)
+{
+    const struct test_job job = {0};
+    s.rules[0].banner = "";
+    uint32_t slot = channel_file_submit(&s.file, &job);
+    sim_run(&s, 10);
+    struct utcp_extent *body = &dp_job_at(s.sessions, slot)->body;
+    body->refs++;
+    dp_sessions_set_mode(s.sessions, s.now_ns, DP_DRAIN);
+    sim_run(&s, 31000);
+    ck_assert_uint_eq(body->refs, 1);
+    ck_assert_int_eq(chan_control_state(s.file.control, slot), CHAN_STARTED);
+    ck_assert_uint_eq(dp_sessions_busy(s.sessions), 1);
+    body->refs--;
+    body->free(body);
+    struct sim_result r = sim_wait(&s, slot, 0);
+    check_result(&r, OUTCOME_RETURNED, OUTCOME_STAGE_LOCAL, 0);
+    ck_assert_uint_eq(dp_sessions_busy(s.sessions), 0);
+}
+END_TEST
+
+START_TEST(a_receiver_that_is_slow_but_goes_on_is_waited_for)
+{
+    char *body = lines(500000, 80, 0);
+    const struct test_job job = {.body = body};
+    s.rules[0].bytes_per_s = 500;
+    uint64_t begin_ns = s.now_ns;
+    struct sim_result r = sim_wait(&s, channel_file_submit(&s.file, &job), 30 * MINUTE);
+    check_result(&r, OUTCOME_DELIVERED, OUTCOME_STAGE_DOT, 250);
+    ck_assert(s.now_ns - begin_ns > 900 * NS_PER_S); /* many times the timer of a block */
+    ck_assert_mem_eq(s.mails[0].body, body, 500000);
+    free(body);
+}
+END_TEST
+
+START_TEST(a_receiver_that_stops_reading_is_given_up)
+{
+    char *body = lines(500000, 80, 0);
+    const struct test_job job = {.body = body};
+    s.rules[0].bytes_per_s = 1; /* the window shuts, and opens no more for hours */
+    s.rules[0].banner = "220 x\r\n";
+    uint32_t slot = channel_file_submit(&s.file, &job);
+    sim_run(&s, 1000);
+    struct sim_result r = sim_wait(&s, slot, 90 * MINUTE);
+    ck_assert_uint_ne(r.slot.results[0].kind, OUTCOME_DELIVERED);
+    free(body);
+}
+END_TEST
+
 START_TEST(a_nonsensical_job_is_refused_and_the_next_one_goes_on)
 {
     const struct test_job job = {0};
@@ -211,12 +277,13 @@ END_TEST
 
 START_TEST(a_connection_carries_no_more_messages_than_allowed)
 {
-    const struct test_job job = {.messages_max = 2};
-    for (int i = 0; i < 5; i++) {
+    const struct test_job job = {.messages_max = 2, .idle_ms = MINUTE * 60};
+    for (int i = 0; i < 6; i++) {
         deliver(&job);
     }
+    sim_run(&s, 100);
     ck_assert_uint_eq(s.accepted, 3);
-    ck_assert_uint_eq(s.quits, 2);
+    ck_assert_uint_eq(s.quits, 3); /* at once: there is nothing to be idle for */
 }
 END_TEST
 
@@ -258,6 +325,47 @@ START_TEST(an_idle_session_to_another_target_makes_room_for_its_group)
     deliver(&second); /* connections_max is 1 */
     ck_assert_uint_eq(s.quits, 1);
     ck_assert_uint_eq(s.mails[1].server, 1);
+}
+END_TEST
+
+START_TEST(a_job_waits_while_tcp_has_no_connection_to_spare)
+{
+    const struct sim_options options = {.connections = 1};
+    const struct test_job first = {.idle_ms = 10};
+    const struct test_job second = {.targets = {"192.0.2.2"}, .site_hash = 2};
+    sim_end(&s);
+    sim_make(&s, &options);
+    deliver(&first);
+    s.rules[0].lost = true; /* the goodbye is not answered, TCP goes on trying */
+    sim_run(&s, 10000);
+    ck_assert_uint_eq(dp_sessions_busy(s.sessions), 0);
+    ck_assert_uint_eq(utcp_connections(s.client), 1);
+    uint32_t slot = channel_file_submit(&s.file, &second);
+    sim_run(&s, 1000);
+    ck_assert_uint_eq(s.counters.waiting, 1);
+    struct sim_result r = sim_wait(&s, slot, 60 * MINUTE);
+    check_result(&r, OUTCOME_DELIVERED, OUTCOME_STAGE_DOT, 250);
+}
+END_TEST
+
+START_TEST(a_body_goes_through_however_few_blocks_tcp_has)
+{
+    const struct sim_options options = {.copy_blocks = 4};
+    char *body = lines(20000, 40, 1);
+    const struct test_job job = {.body = body, .connections_max = 3};
+    uint32_t slots[6];
+    sim_end(&s);
+    sim_make(&s, &options);
+    for (uint32_t i = 0; i < 6; i++) {
+        slots[i] = channel_file_submit(&s.file, &job);
+    }
+    for (uint32_t i = 0; i < 6; i++) {
+        struct sim_result r = sim_wait(&s, slots[i], MINUTE);
+        check_result(&r, OUTCOME_DELIVERED, OUTCOME_STAGE_DOT, 250);
+        ck_assert_uint_eq(s.mails[i].len, 20000);
+        ck_assert_mem_eq(s.mails[i].body, body, 20000);
+    }
+    free(body);
 }
 END_TEST
 
@@ -574,6 +682,10 @@ int main(void)
     tcase_add_test(tc, a_body_with_a_dot_on_nearly_every_line_arrives_unchanged);
     tcase_add_loop_test(tc, what_the_server_refuses_is_the_outcome, 0, 7);
     tcase_add_test(tc, a_lost_connection_after_the_dot_is_doubtful);
+    tcase_add_test(tc, a_refusal_in_the_middle_of_the_body_ends_the_job);
+    tcase_add_test(tc, a_slot_is_not_done_before_tcp_has_let_go_of_the_body);
+    tcase_add_test(tc, a_receiver_that_is_slow_but_goes_on_is_waited_for);
+    tcase_add_test(tc, a_receiver_that_stops_reading_is_given_up);
     tcase_add_test(tc, a_nonsensical_job_is_refused_and_the_next_one_goes_on);
     tcase_add_test(tc, an_idle_session_carries_the_next_message_of_its_site);
     tcase_add_test(tc, an_idle_session_says_quit_after_its_time);
@@ -582,6 +694,8 @@ int main(void)
     tcase_add_test(tc, no_more_connections_are_open_than_allowed);
     tcase_add_test(tc, idle_sessions_make_room_when_all_are_in_use);
     tcase_add_test(tc, an_idle_session_to_another_target_makes_room_for_its_group);
+    tcase_add_test(tc, a_job_waits_while_tcp_has_no_connection_to_spare);
+    tcase_add_test(tc, a_body_goes_through_however_few_blocks_tcp_has);
     tcase_add_loop_test(tc, a_session_level_failure_goes_on_to_the_next_target, 0, 5);
     tcase_add_loop_test(tc, after_the_last_target_the_job_is_deferred_with_the_last_failure, 0, 4);
     tcase_add_test(tc, a_dead_host_is_given_up_after_thirty_seconds);
