@@ -201,7 +201,9 @@ static void on_line(struct sim *s, struct sim_conn *c)
 static void on_bytes(struct sim *s, struct sim_conn *c, const uint8_t *bytes, uint32_t n)
 {
     for (uint32_t i = 0; i < n && c->expect != SIM_OVER; i++) {
-        ck_assert(c->line_len < SIM_LINE_MAX - 1);
+        if (c->line_len == SIM_LINE_MAX - 1) { /* ck_assert() would cost a system call per byte */
+            ck_abort_msg("line too long");
+        }
         c->line[c->line_len++] = (char)bytes[i];
         if (bytes[i] == '\n') {
             c->line[c->line_len] = '\0';
