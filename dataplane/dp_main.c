@@ -157,14 +157,19 @@ static int catch_signals(struct dataplane *d)
 
 /* ---- DPDK -------------------------------------------------------------------------------- */
 
+/* DPDK does not tell "no permission" from other reasons. */
+static int refused_status(void)
+{
+    return geteuid() == 0 ? EX_OSERR : EX_NOPERM;
+}
+
 static int start_eal(struct dataplane *d)
 {
     if (!dp_eal_args_make(&d->eal, &d->config, &d->cpus)) {
         return fail(EX_CONFIG, "/dataplane/eal", "too many arguments for DPDK");
     }
     if (rte_eal_init(d->eal.argc, d->eal.argv) < 0) {
-        return fail(geteuid() == 0 ? EX_OSERR : EX_NOPERM, "DPDK cannot start",
-                    geteuid() == 0 ? rte_strerror(rte_errno) : "it needs root");
+        return fail(refused_status(), "DPDK cannot start", rte_strerror(rte_errno));
     }
     d->eal_started = true;
     return EX_OK;
@@ -174,7 +179,7 @@ static int open_ports(struct dataplane *d)
 {
     struct config_errors errors = {0};
     if (!dp_devices_open(&d->devices, &d->config, &errors)) {
-        return report(&errors, EX_OSERR);
+        return report(&errors, refused_status());
     }
     for (uint32_t port = 0; port < d->config.n_ports; port++) {
         if (!dp_steer_init(&d->steer[port], &d->config, port)) {

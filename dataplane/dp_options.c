@@ -56,7 +56,7 @@ static const char help[] =
     "    69  wirepostd does not answer on SOCKET, or speaks another version\n"
     "    71  the system or DPDK refused something; the line on stderr says what\n"
     "    75  another data plane runs in DIR\n"
-    "    77  no permission (root, or CAP_NET_ADMIN and CAP_NET_RAW, are needed)\n"
+    "    77  the same, and it does not run as root, which is the likely reason\n"
     "    78  something is wrong in FILE; each line on stderr names a place and a remedy\n"
     "\n"
     "FILES\n"

@@ -44,7 +44,8 @@ static bool find_device(struct setup *s)
     int result = rte_eth_dev_get_port_by_name(name, &s->device->port_id);
     if (result != 0) {
         return refuse(s, "device",
-                      "DPDK does not know it (bound to a DPDK driver? is the interface there?)",
+                      "DPDK did not open it (is the interface there? bound to a DPDK driver? "
+                      "are we root?)",
                       result);
     }
     result = rte_eth_dev_info_get(s->device->port_id, &s->info);
