@@ -12,8 +12,8 @@
  *
  * Life of a slot (one writer per edge; `state` is stored with release, read with acquire):
  *
- *     FREE --control--> QUEUED --lane--> STARTED --lane--> DOT_SENT --lane--> DONE --control--> FREE
- *                          \________________\____________________________/
+ *   FREE --control--> QUEUED --lane--> STARTED --lane--> DOT_SENT --lane--> DONE --control--> FREE
+ *                        \________________\____________________________/
  *
  * - control fills everything above `results` and the arena ranges, sets QUEUED, pushes the slot's
  *   number to the job ring and writes the lane's eventfd;
@@ -73,39 +73,39 @@ struct chan_slot {
 
     /* ---- written by control ---- */
     uint64_t message_id;
-    uint64_t submitted_ns;  /* CLOCK_REALTIME */
-    struct ip_addr source;  /* one of this lane's addresses */
+    uint64_t submitted_ns; /* CLOCK_REALTIME */
+    struct ip_addr source; /* one of this lane's addresses */
     uint8_t n_targets;
     uint8_t n_recipients;
     uint8_t pad0;
-    uint32_t needs;                /* CHAN_NEED_* */
-    uint32_t site_hash;            /* sessions are shared between jobs of the same site */
-    uint32_t connections_max;      /* per (source, site); >= 1 */
+    uint32_t needs;                       /* CHAN_NEED_* */
+    uint32_t site_hash;                   /* sessions are shared between jobs of the same site */
+    uint32_t connections_max;             /* per (source, site); >= 1 */
     uint32_t messages_per_connection_max; /* >= 1 */
-    uint32_t idle_ms;              /* how long a session waits for another message before QUIT */
+    uint32_t idle_ms; /* how long a session waits for another message before QUIT */
     struct chan_target targets[CHAN_TARGET_MAX];
-    struct chan_range strings;     /* NUL-terminated strings; the offsets below point into it */
-    uint32_t ehlo;                 /* our name */
-    uint32_t mail_from;            /* "" is the null return path */
-    uint32_t site;                 /* destination site (rolled-up MX or domain), for counters */
+    struct chan_range strings; /* NUL-terminated strings; the offsets below point into it */
+    uint32_t ehlo;             /* our name */
+    uint32_t mail_from;        /* "" is the null return path */
+    uint32_t site;             /* destination site (rolled-up MX or domain), for counters */
     uint32_t pad1;
     uint32_t recipients[CHAN_RCPT_MAX];
     uint32_t recipient_index[CHAN_RCPT_MAX]; /* index of the recipient in its message */
     uint32_t attempt[CHAN_RCPT_MAX];         /* number of this attempt, for idempotent outcomes */
-    struct chan_range prefix;      /* header fields made for this route; len 0: none */
-    struct chan_range body;        /* wire form */
-    struct chan_range stuff;       /* uint32_t offsets into body, 4-byte aligned */
+    struct chan_range prefix;                /* header fields made for this route; len 0: none */
+    struct chan_range body;                  /* wire form */
+    struct chan_range stuff;                 /* uint32_t offsets into body, 4-byte aligned */
 
     /* ---- written by the lane ---- */
-    uint64_t started_ns, done_ns;  /* CLOCK_REALTIME; 0: not */
-    struct ip_addr peer;           /* who answered last; family 0: nobody */
+    uint64_t started_ns, done_ns; /* CLOCK_REALTIME; 0: not */
+    struct ip_addr peer;          /* who answered last; family 0: nobody */
     uint8_t pad2;
     uint16_t peer_port;
-    uint32_t target_used;          /* index of peer in targets */
-    uint32_t syn_rtt_us, rtt_us;   /* 0: not measured */
+    uint32_t target_used;        /* index of peer in targets */
+    uint32_t syn_rtt_us, rtt_us; /* 0: not measured */
     uint32_t retransmissions;
-    uint32_t reused;               /* 1: on a connection that carried messages before */
-    uint64_t bytes_sent;           /* of the transaction, stuffing included */
+    uint32_t reused;     /* 1: on a connection that carried messages before */
+    uint64_t bytes_sent; /* of the transaction, stuffing included */
     struct chan_result results[CHAN_RCPT_MAX];
 };
 
@@ -149,18 +149,18 @@ struct chan_counters {
 struct chan_header {
     uint64_t magic;
     uint32_t version;
-    uint32_t lane;         /* index over all ports and queues */
-    uint32_t n_slots;      /* power of two */
-    uint32_t slot_bytes;   /* sizeof(struct chan_slot) */
+    uint32_t lane;       /* index over all ports and queues */
+    uint32_t n_slots;    /* power of two */
+    uint32_t slot_bytes; /* sizeof(struct chan_slot) */
     uint64_t file_bytes;
     uint64_t job_ring, done_ring, slots, arena; /* offsets in the file */
     uint64_t arena_bytes;
-    uint64_t boot_id;      /* random per creation of the file */
+    uint64_t boot_id;                      /* random per creation of the file */
     _Atomic uint64_t control_heartbeat_ns; /* CLOCK_MONOTONIC, at least once a second */
     _Atomic uint64_t lane_heartbeat_ns;
     _Atomic uint32_t lane_pid;
     _Atomic uint32_t lane_sleeping; /* 1: write the eventfd after pushing a job */
-    _Atomic uint32_t drain;         /* set by control: start nothing new, hand back what is queued */
+    _Atomic uint32_t drain; /* set by control: start nothing new, hand back what is queued */
     uint32_t n_tcp_counters;
     struct chan_counters counters;
     uint64_t tcp_counters[CHAN_TCP_COUNTERS_MAX];
@@ -186,7 +186,7 @@ struct chan_hello {
     uint32_t version;
     uint32_t pid;
     uint32_t n_lanes;
-    uint32_t attached; /* 1: lanes run already on the channel files: adopt them */
+    uint32_t attached;    /* 1: lanes run already on the channel files: adopt them */
     uint64_t config_hash; /* of the dataplane configuration file that it runs with */
 };
 
@@ -194,7 +194,7 @@ struct chan_welcome {
     uint64_t magic;
     uint32_t version;
     uint32_t n_lanes;
-    uint32_t go;     /* 1: attach; 0: exit (the configuration has changed): drain and stop */
+    uint32_t go; /* 1: attach; 0: exit (the configuration has changed): drain and stop */
     uint32_t orphan_s;
 };
 
