@@ -232,6 +232,12 @@ void sim_app_open(struct sim *sim, struct sim_pair *pair)
     struct utcp_info info;
     const int error = utcp_connect(stack_of(sim, end), sim->now_ns, &req, &end->conn);
 
+    if (error == UTCP_E_LIMIT) { /* no segment for the SYN just now */
+        sim_schedule(sim, (struct sim_event){.kind = SIM_OPEN,
+                                             .host = (uint32_t)(pair - sim->pair),
+                                             .at_ns = sim->now_ns + NS_PER_S});
+        return;
+    }
     if (error != UTCP_OK || !utcp_info(stack_of(sim, end), sim->now_ns, end->conn, &info)) {
         sim_fail(sim, "connect says %s", utcp_error_text(error));
         return;
