@@ -1,0 +1,81 @@
+/*
+ * dns.h - where mail for a domain goes (RFC 5321 5.1, RFC 7505): MX, then A and AAAA of each host,
+ * by libunbound on the control plane's loop.
+ *
+ * What an answer means is decided by pure functions (dns_plan.c); the questions are asked by
+ * dns_resolver.c. A failure to look up (SERVFAIL, timeout, bogus) is always DNS_DEFER: a hiccup of
+ * DNS never becomes a bounce. Answers are cached for their TTL within 30 s..1 h (failures 30 s),
+ * and questions for one domain that arrive together are asked once.
+ *
+ * Targets are in the order to try them: by preference, hosts of one preference shuffled, the
+ * addresses of a host together. Addresses that no mail should go to (loopback, private RFC 1918 and
+ * 4193, link local, multicast, "this network", broadcast) are left out unless allow_private says
+ * otherwise; the documentation ranges are not refused.
+ *
+ * Thread: the loop's. Callbacks come from the loop, never from within dns_lookup().
+ */
+#ifndef WIREPOST_DNS_H
+#define WIREPOST_DNS_H
+
+#include "dataplane/channel.h"
+
+#include <uv.h>
+
+struct dns_resolver;
+
+struct dns_config {
+    const char *const *servers; /* "192.0.2.53" or "192.0.2.53@5353" (port); none: the system's
+                                   (/etc/resolv.conf) */
+    uint32_t n_servers;
+    uint32_t timeout_ms; /* for a whole domain: later it is DNS_DEFER */
+    bool allow_private;  /* targets in private networks are fine (labs, internal relays) */
+    uint64_t seed;       /* for the shuffle */
+};
+
+enum dns_status {
+    DNS_OK,     /* n_targets >= 1 */
+    DNS_DEFER,  /* ask again later */
+    DNS_BOUNCE, /* NXDOMAIN 5.1.2, null MX 5.1.10, nothing but refused targets 5.4.6 or 5.1.2 ... */
+};
+
+#define DNS_TEXT_MAX 256u
+
+struct dns_target {
+    struct ip_addr addr;
+    char host[256]; /* MX host name; the literal's text for "[192.0.2.1]" */
+};
+
+struct dns_answer {
+    enum dns_status status;
+    uint16_t code;       /* SMTP reply code that says the same: 556 for null MX (RFC 7504) ...; 0 */
+    uint8_t enhanced[3]; /* RFC 3463; 0 0 0: none */
+    char text[DNS_TEXT_MAX]; /* for people: "mx.example: no address: SERVFAIL from 192.0.2.53" */
+    uint32_t site_hash; /* of the set of targets: domains with the same have the same; never 0 */
+    uint32_t n_targets;
+    struct dns_target targets[CHAN_TARGET_MAX];
+};
+
+typedef void (*dns_done_fn)(void *user, const char *domain, const struct dns_answer *answer);
+
+/* Null with a sentence in ret_error. */
+struct dns_resolver *dns_open(uv_loop_t *loop, const struct dns_config *config, char *ret_error,
+                              size_t error_bytes);
+/* Closes; what was asked is not answered any more. The loop must run once more before it is closed.
+ */
+void dns_close(struct dns_resolver *resolver);
+
+/* From the cache: a pointer that holds until the next call; null: not there, use dns_lookup(). Also
+ * answers address literals ("[192.0.2.1]") itself. */
+const struct dns_answer *dns_cached(struct dns_resolver *resolver, const char *domain);
+
+/* Asks; done is called exactly once, or never after dns_close(). domain: A-labels, lower case. Any
+ * number may be asked at a time; at most 256 domains are really under way, the rest waits. */
+void dns_lookup(struct dns_resolver *resolver, const char *domain, dns_done_fn done, void *user);
+
+struct dns_stats {
+    uint64_t lookups, cache_hits, failures;
+    uint32_t under_way, cached;
+};
+void dns_stats(const struct dns_resolver *resolver, struct dns_stats *ret_stats);
+
+#endif
