@@ -1,73 +1,10 @@
 /* dp_config.c - ports, queues and sizes of the data plane: see dp_config.h. */
 #include "dataplane/dp_config_private.h"
 
-#include <ctype.h>
 
 static json_t *member(json_t *object, const char *key)
 {
     return json_object_get(object, key);
-}
-
-uint32_t config_get_u32(struct dp_parse *p, const char *path, json_t *object, const char *key,
-                        uint32_t low, uint32_t high, uint32_t otherwise)
-{
-    json_t *value = member(object, key);
-    char child[CONFIG_PATH_MAX];
-    if (!value) {
-        return otherwise;
-    }
-    json_int_t number = json_integer_value(value);
-    if (!json_is_integer(value) || number < (json_int_t)low || number > (json_int_t)high) {
-        config_error_add(p->errors, config_path_join(child, path, key),
-                         "must be a whole number from %u to %u", low, high);
-        return otherwise;
-    }
-    return (uint32_t)number;
-}
-
-bool config_get_bool(struct dp_parse *p, const char *path, json_t *object, const char *key,
-                     bool otherwise)
-{
-    json_t *value = member(object, key);
-    char child[CONFIG_PATH_MAX];
-    if (value && !json_is_boolean(value)) {
-        config_error_add(p->errors, config_path_join(child, path, key), "must be true or false");
-        return otherwise;
-    }
-    return value ? json_is_true(value) : otherwise;
-}
-
-bool config_get_text(struct dp_parse *p, const char *path, json_t *object, const char *key,
-                     bool required, char *buf, size_t buf_bytes)
-{
-    json_t *value = member(object, key);
-    char child[CONFIG_PATH_MAX];
-    config_path_join(child, path, key);
-    if (!value) {
-        if (required) {
-            config_error_add(p->errors, path, "needs the key \"%s\" with a text", key);
-        }
-        return false;
-    }
-    size_t len = json_string_length(value);
-    if (!json_is_string(value) || len == 0 || len >= buf_bytes ||
-        strlen(json_string_value(value)) != len) {
-        config_error_add(p->errors, child, "must be a text of 1 to %zu bytes", buf_bytes - 1);
-        return false;
-    }
-    memcpy(buf, json_string_value(value), len + 1);
-    return true;
-}
-
-bool config_name_valid(const char *name)
-{
-    size_t len = strlen(name);
-    for (size_t i = 0; i < len; i++) {
-        if (!isalnum((unsigned char)name[i]) && !strchr("-_.", name[i])) {
-            return false;
-        }
-    }
-    return len > 0 && len < DP_NAME_MAX;
 }
 
 /* ---- ports ------------------------------------------------------------------------------- */
@@ -77,7 +14,7 @@ static void parse_mac(struct dp_parse *p, const char *path, json_t *object, stru
     char text[32], child[CONFIG_PATH_MAX];
     unsigned b[6];
     int end = 0;
-    if (!config_get_text(p, path, object, "mac", false, text, sizeof text)) {
+    if (!config_get_text(p->errors, path, object, "mac", false, text, sizeof text)) {
         return;
     }
     config_path_join(child, path, "mac");
@@ -106,7 +43,7 @@ static void parse_gateway4(struct dp_parse *p, const char *path, json_t *object,
 {
     char text[64], child[CONFIG_PATH_MAX];
     struct ip_addr gateway;
-    if (!config_get_text(p, path, object, "gateway", false, text, sizeof text)) {
+    if (!config_get_text(p->errors, path, object, "gateway", false, text, sizeof text)) {
         return;
     }
     config_path_join(child, path, "gateway");
@@ -132,7 +69,7 @@ static void parse_ipv4(struct dp_parse *p, const char *path, json_t *ipv4, struc
         return;
     }
     config_check_keys(p->errors, path, ipv4, keys);
-    if (config_get_text(p, path, ipv4, "prefix", true, text, sizeof text)) {
+    if (config_get_text(p->errors, path, ipv4, "prefix", true, text, sizeof text)) {
         config_path_join(child, path, "prefix");
         if (!config_parse_prefix4(text, &network, &port->prefix4_len)) {
             config_error_add(p->errors, child,
@@ -175,12 +112,13 @@ static void parse_port_names(struct dp_parse *p, const char *path, json_t *objec
                              struct dp_port *port)
 {
     char child[CONFIG_PATH_MAX];
-    if (config_get_text(p, path, object, "name", true, port->name, sizeof port->name) &&
+    if (config_get_text(p->errors, path, object, "name", true, port->name, sizeof port->name) &&
         !config_name_valid(port->name)) {
         config_error_add(p->errors, config_path_join(child, path, "name"),
                          "may have letters, digits, '-', '_' and '.' only");
     }
-    if (config_get_text(p, path, object, "device", true, port->device, sizeof port->device) &&
+    if (config_get_text(p->errors, path, object, "device", true, port->device,
+                        sizeof port->device) &&
         !device_valid(port->device)) {
         config_error_add(p->errors, config_path_join(child, path, "device"),
                          "may not have spaces or control characters; write a PCI address such as "
@@ -225,7 +163,7 @@ static void parse_queue(struct dp_parse *p, const char *path, json_t *queue, uin
         config_error_add(p->errors, path, "needs the key \"lcore\" with the number of a CPU");
     } else {
         p->config->lanes[lane].lcore =
-            (uint16_t)config_get_u32(p, path, queue, "lcore", 0, DP_CPU_MAX, 0);
+            (uint16_t)config_get_u32(p->errors, path, queue, "lcore", 0, DP_CPU_MAX, 0);
         check_lcore(p, path, lane);
     }
     config_path_join(child, path, "addresses");
@@ -300,7 +238,7 @@ static void parse_port(struct dp_parse *p, const char *path, json_t *object)
     }
     config_check_keys(p->errors, path, object, keys);
     parse_port_names(p, path, object, port);
-    port->mtu = (uint16_t)config_get_u32(p, path, object, "mtu", 576, 9000, 1500);
+    port->mtu = (uint16_t)config_get_u32(p->errors, path, object, "mtu", 576, 9000, 1500);
     parse_mac(p, path, object, port);
     if (member(object, "ipv6")) {
         parse_ipv6(p, config_path_join(child, path, "ipv6"), member(object, "ipv6"));
@@ -336,18 +274,20 @@ static void parse_sizes(struct dp_parse *p, const char *path, json_t *object)
 {
     struct dp_config *config = p->config;
     char binary[4096], child[CONFIG_PATH_MAX];
-    config->jobs_per_lane = config_get_u32(p, path, object, "jobs", 64, 65536, 1024);
+    config->jobs_per_lane = config_get_u32(p->errors, path, object, "jobs", 64, 65536, 1024);
     if ((config->jobs_per_lane & (config->jobs_per_lane - 1)) != 0) {
         config_error_add(p->errors, config_path_join(child, path, "jobs"),
                          "must be a power of two, such as 1024");
     }
-    config->arena_bytes = (uint64_t)config_get_u32(p, path, object, "arena_mb", 1, 65536, 64) << 20;
-    config->sessions_per_lane = config_get_u32(p, path, object, "sessions", 16, 65536, 4096);
-    config->huge_pages = config_get_bool(p, path, object, "huge_pages", false);
-    config->memory_mb = config_get_u32(p, path, object, "memory_mb", 64, 1048576, 256);
-    (void)config_get_text(p, path, object, "eal", false, config->eal_extra,
+    config->arena_bytes =
+        (uint64_t)config_get_u32(p->errors, path, object, "arena_mb", 1, 65536, 64) << 20;
+    config->sessions_per_lane =
+        config_get_u32(p->errors, path, object, "sessions", 16, 65536, 4096);
+    config->huge_pages = config_get_bool(p->errors, path, object, "huge_pages", false);
+    config->memory_mb = config_get_u32(p->errors, path, object, "memory_mb", 64, 1048576, 256);
+    (void)config_get_text(p->errors, path, object, "eal", false, config->eal_extra,
                           sizeof config->eal_extra);
-    (void)config_get_text(p, path, object, "binary", false, binary, sizeof binary);
+    (void)config_get_text(p->errors, path, object, "binary", false, binary, sizeof binary);
 }
 
 static void parse_dataplane(struct dp_parse *p, json_t *dataplane)

@@ -8,37 +8,14 @@
 #ifndef WIREPOST_DP_CONFIG_H
 #define WIREPOST_DP_CONFIG_H
 
+#include "dataplane/config_read.h"
 #include "tcp/base.h"
-
-#include <jansson.h>
 
 #define DP_PORTS_MAX     16u
 #define DP_LANES_MAX     64u
 #define DP_ADDRESSES_MAX 65536u
-#define DP_NAME_MAX      64u
+#define DP_NAME_MAX      CONFIG_NAME_MAX
 #define DP_CPU_MAX       1023u /* highest CPU number: CPU_SETSIZE - 1 */
-
-/* Where a configuration goes wrong: grows by config_error_add(), free with config_errors_free(). */
-struct config_error {
-    char *path;    /* JSON pointer, such as /dataplane/ports/0/mtu */
-    char *message; /* what is wrong and what to write instead */
-};
-struct config_errors {
-    struct config_error *list;
-    size_t count;
-};
-void config_error_add(struct config_errors *errors, const char *path, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-void config_errors_free(struct config_errors *errors);
-/* Adds an error for each key of object that is not in the null-terminated list. */
-void config_check_keys(struct config_errors *errors, const char *path, json_t *object,
-                       const char *const *known);
-
-/* JSON pointers (RFC 6901): path + "/" + key, escaped; path + "/" + index. buf may be path itself.
- * Both return buf; what does not fit is cut. */
-#define CONFIG_PATH_MAX 512u
-const char *config_path_join(char buf[CONFIG_PATH_MAX], const char *path, const char *key);
-const char *config_path_item(char buf[CONFIG_PATH_MAX], const char *path, size_t index);
 
 struct dp_address {
     struct ip_addr addr;

@@ -87,7 +87,7 @@ static void parse_pool(struct dp_parse *p, const char *name, json_t *object)
         return;
     }
     config_check_keys(p->errors, path, object, keys);
-    if (config_get_text(p, path, object, "ehlo", true, pool->ehlo, sizeof pool->ehlo) &&
+    if (config_get_text(p->errors, path, object, "ehlo", true, pool->ehlo, sizeof pool->ehlo) &&
         (!pattern_fill(pool->ehlo, "65536", "255-255-255-255", longest, sizeof longest) ||
          !host_name_valid(longest))) {
         config_error_add(p->errors, config_path_join(child, path, "ehlo"),

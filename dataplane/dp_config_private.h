@@ -21,18 +21,6 @@ struct dp_parse {
     uint64_t n_addresses; /* of all specs */
 };
 
-/* Members of an object; an error of the wrong type is added, the default comes back. */
-uint32_t config_get_u32(struct dp_parse *p, const char *path, json_t *object, const char *key,
-                        uint32_t low, uint32_t high, uint32_t otherwise);
-bool config_get_bool(struct dp_parse *p, const char *path, json_t *object, const char *key,
-                     bool otherwise);
-/* Copies a text of at most buf_bytes - 1 bytes; false when it is absent (no error unless required)
- * or wrong (error added). */
-bool config_get_text(struct dp_parse *p, const char *path, json_t *object, const char *key,
-                     bool required, char *buf, size_t buf_bytes);
-/* Letters, digits, '-', '_' and '.', 1..DP_NAME_MAX-1 of them. */
-bool config_name_valid(const char *name);
-
 void config_parse_pools(struct dp_parse *p, json_t *pools);
 /* Adds the specs of one queue's "addresses" object. */
 void config_parse_addresses(struct dp_parse *p, const char *path, json_t *addresses, uint32_t lane);

@@ -1,5 +1,9 @@
-/* config_error.c - the list of what is wrong with a configuration: see dp_config.h. */
-#include "dataplane/dp_config.h"
+/* config_read.c - see config_read.h. */
+#include "dataplane/config_read.h"
+
+#include "tcp/base.h"
+
+#include <ctype.h>
 
 #include <stdarg.h>
 
@@ -89,4 +93,68 @@ const char *config_path_item(char buf[CONFIG_PATH_MAX], const char *path, size_t
     char number[24];
     (void)snprintf(number, sizeof number, "%zu", index);
     return config_path_join(buf, path, number);
+}
+
+/* ---- members ----------------------------------------------------------------------------- */
+
+uint32_t config_get_u32(struct config_errors *errors, const char *path, json_t *object,
+                        const char *key, uint32_t low, uint32_t high, uint32_t otherwise)
+{
+    json_t *value = json_object_get(object, key);
+    char child[CONFIG_PATH_MAX];
+    if (!value) {
+        return otherwise;
+    }
+    json_int_t number = json_integer_value(value);
+    if (!json_is_integer(value) || number < (json_int_t)low || number > (json_int_t)high) {
+        config_error_add(errors, config_path_join(child, path, key),
+                         "must be a whole number from %u to %u", low, high);
+        return otherwise;
+    }
+    return (uint32_t)number;
+}
+
+bool config_get_bool(struct config_errors *errors, const char *path, json_t *object,
+                     const char *key, bool otherwise)
+{
+    json_t *value = json_object_get(object, key);
+    char child[CONFIG_PATH_MAX];
+    if (value && !json_is_boolean(value)) {
+        config_error_add(errors, config_path_join(child, path, key), "must be true or false");
+        return otherwise;
+    }
+    return value ? json_is_true(value) : otherwise;
+}
+
+bool config_get_text(struct config_errors *errors, const char *path, json_t *object,
+                     const char *key, bool required, char *buf, size_t buf_bytes)
+{
+    json_t *value = json_object_get(object, key);
+    char child[CONFIG_PATH_MAX];
+    config_path_join(child, path, key);
+    if (!value) {
+        if (required) {
+            config_error_add(errors, path, "needs the key \"%s\" with a text", key);
+        }
+        return false;
+    }
+    size_t len = json_string_length(value);
+    if (!json_is_string(value) || len == 0 || len >= buf_bytes ||
+        strlen(json_string_value(value)) != len) {
+        config_error_add(errors, child, "must be a text of 1 to %zu bytes", buf_bytes - 1);
+        return false;
+    }
+    memcpy(buf, json_string_value(value), len + 1);
+    return true;
+}
+
+bool config_name_valid(const char *name)
+{
+    size_t len = strlen(name);
+    for (size_t i = 0; i < len; i++) {
+        if (!isalnum((unsigned char)name[i]) && !strchr("-_.", name[i])) {
+            return false;
+        }
+    }
+    return len > 0 && len < CONFIG_NAME_MAX;
 }
