@@ -1,6 +1,7 @@
 /* dp_config.c - ports, queues and sizes of the data plane: see dp_config.h. */
 #include "dataplane/dp_config_private.h"
 
+#include <ctype.h>
 
 static json_t *member(json_t *object, const char *key)
 {
