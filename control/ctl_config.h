@@ -1,0 +1,79 @@
+/*
+ * ctl_config.h - the configuration of the appliance: one JSON file, checked as a whole. All errors
+ * are gathered, each with its JSON pointer and the remedy; unknown keys are errors.
+ * control/config.schema.json says the same for editors.
+ *
+ * Parsing is pure (JSON in, struct out); ctl_config_load() reads the file.
+ */
+#ifndef WIREPOST_CTL_CONFIG_H
+#define WIREPOST_CTL_CONFIG_H
+
+#include "control/backoff.h"
+#include "dataplane/dp_config.h"
+#include "strategies/strategy.h"
+
+#define CTL_PATH_MAX    1024u
+#define CTL_SERVERS_MAX 8u
+#define CTL_SENDERS_MAX 10000u
+
+struct ctl_sender {
+    char name[CONFIG_NAME_MAX];
+    enum strategy_kind strategy;
+    uint32_t pool; /* index in dp.pools */
+    char *
+        *domains; /* return paths of these domains belong to this sender when `inject` names none */
+    size_t n_domains;
+};
+
+struct ctl_config {
+    json_t *effective; /* what is in force, defaults filled in, for config.get */
+    char hostname[256];
+    char run_dir[CTL_PATH_MAX];
+
+    struct {
+        char path[CTL_PATH_MAX];
+        uint32_t max_mb, min_free_mb, event_keep;
+    } spool;
+    struct {
+        char socket[108]; /* sun_path */
+        char group[64];   /* may call read methods; "": none */
+        uint32_t clients, clients_per_uid;
+    } control;
+    struct {
+        char server[CTL_SERVERS_MAX][64];
+        const char *servers[CTL_SERVERS_MAX];
+        uint32_t n_servers, timeout_ms;
+        bool allow_private;
+    } dns;
+    struct {
+        uint32_t port;
+        struct backoff backoff;
+        uint32_t expire_s, bounce_expire_s, doubtful_retry_s;
+        uint32_t connections_per_address, messages_per_connection, idle_ms, in_flight_per_site;
+    } delivery;
+    struct {
+        uint32_t message_bytes, recipients;
+    } limits;
+
+    bool spawn;                /* start the data plane ourselves */
+    char binary[CTL_PATH_MAX]; /* which; "": beside wirepostd, then in the PATH's usual places */
+    struct dp_config dp;
+    char *dp_json; /* the text of dataplane.json */
+    size_t dp_json_len;
+    uint64_t dp_hash; /* chan_config_hash() of it */
+
+    struct ctl_sender *senders; /* sorted by name */
+    uint32_t n_senders;
+};
+
+/* True when no error was added. ret_config must be freed with ctl_config_free() in either case. */
+bool ctl_config_parse(json_t *root, struct ctl_config *ret_config, struct config_errors *errors);
+/* Reads and parses. A file that cannot be read or is not JSON is one error with the path "". */
+bool ctl_config_load(const char *path, struct ctl_config *ret_config, struct config_errors *errors);
+void ctl_config_free(struct ctl_config *config);
+
+/* Index by name, or by the domain of a return path (a subdomain counts too); UINT32_MAX: none. */
+uint32_t ctl_config_sender(const struct ctl_config *config, const char *name);
+uint32_t ctl_config_sender_of_domain(const struct ctl_config *config, const char *domain);
+
+#endif

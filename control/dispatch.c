@@ -1,0 +1,452 @@
+/* dispatch.c - from the queue to a lane: see dispatch.h. */
+#include "control/dispatch.h"
+
+#include "control/address.h"
+#include "control/dp_process.h"
+#include "control/events.h"
+#include "control/groups.h"
+#include "control/lanes.h"
+#include "control/outcome_record.h"
+#include "control/plan.h"
+
+#define TURN_MAX      128u /* items started in one turn of the loop, so that others get theirs */
+#define RESOLVING_MAX 4096u
+#define HOLD_MS       60000 /* until a held item is looked at again */
+
+/* What start() needs of a message, copied out of the spool; the strings go straight into the draft. */
+struct pick {
+    const char *domain;
+    uint32_t group;
+    int64_t now_ms;
+    struct ctl_job *job;
+    struct job_draft *draft;
+    char stream[64];
+    char last_source[IP_ADDR_TEXT_MAX];
+    char first[ADDRESS_MAX];  /* first recipient picked, for `held` */
+    uint32_t queued;          /* recipients of the group that are still queued */
+    int64_t due_ms;           /* when the first of them is due */
+    int64_t expires_ms;
+};
+
+uint32_t job_draft_add(struct job_draft *draft, const char *text)
+{
+    uint32_t at = draft->strings_len;
+    size_t len = strlen(text) + 1;
+    INVARIANT(len <= JOB_STRINGS_MAX - draft->strings_len);
+    memcpy(draft->strings + at, text, len);
+    draft->strings_len += (uint32_t)len;
+    return at;
+}
+
+/* ---- what is to be sent ------------------------------------------------------------------ */
+
+static void last_source(const char *last, char source[IP_ADDR_TEXT_MAX])
+{
+    json_t *object = last[0] ? json_loads(last, 0, NULL) : NULL;
+    const char *text = json_string_value(json_object_get(object, "source"));
+    (void)snprintf(source, IP_ADDR_TEXT_MAX, "%s", text ? text : "");
+    json_decref(object);
+}
+
+static bool on_pick(void *user, const struct store_message *message,
+                    const struct store_rcpt *recipients)
+{
+    struct pick *pick = user;
+    struct ctl_job *job = pick->job;
+    struct group group;
+    group_find(recipients, message->n_recipients, pick->domain, pick->group, &group);
+    pick->queued = group_queued(recipients, &group, &pick->due_ms);
+    pick->expires_ms = message->expires_ms;
+    (void)snprintf(pick->stream, sizeof pick->stream, "%s", message->stream);
+    pick->draft->needs = message->needs;
+    pick->draft->mail_from = job_draft_add(pick->draft, message->mail_from);
+    for (uint32_t i = 0; i < group.n; i++) {
+        const struct store_rcpt *rcpt = &recipients[group.index[i]];
+        if (rcpt->state != STORE_RCPT_QUEUED || rcpt->next_try_ms > pick->now_ms) {
+            continue;
+        }
+        if (job->n == 0) {
+            last_source(rcpt->last, pick->last_source);
+            (void)snprintf(pick->first, sizeof pick->first, "%s", rcpt->address);
+        }
+        pick->draft->recipients[job->n] = job_draft_add(pick->draft, rcpt->address);
+        job->index[job->n] = group.index[i];
+        job->attempt[job->n++] = rcpt->attempts + 1;
+    }
+    return false;
+}
+
+static void count_in_flight(struct ctl *ctl, const struct ctl_job *job)
+{
+    struct message_entry *entry = message_table_find(&ctl->messages, job->message_id);
+    if (entry) {
+        entry->in_flight += job->n;
+        ctl->counts.in_flight += job->n;
+    }
+}
+
+/* Nothing of it can go now: back to the queue, or out of it. */
+static void drop(struct ctl *ctl, struct ctl_job *job, const struct pick *pick)
+{
+    if (pick->queued > 0) {
+        queue_again(ctl->queue, &job->item, pick->due_ms);
+    } else {
+        queue_finish(ctl->queue, &job->item);
+    }
+    free(job);
+}
+
+/* ---- the steps of a job ------------------------------------------------------------------ */
+
+static void wait_for_room(struct ctl *ctl, struct ctl_job *job)
+{
+    queue_put_back(ctl->queue, &job->item);
+    free(job);
+}
+
+static void hold(struct ctl *ctl, struct ctl_job *job, const struct pick *pick, const char *reason,
+                 const char *evidence)
+{
+    int64_t until_ms = pick->now_ms + HOLD_MS;
+    events_held(ctl, job->message_id, pick->first, reason, evidence, until_ms);
+    queue_again(ctl->queue, &job->item, until_ms);
+    free(job);
+}
+
+static void expire(struct ctl *ctl, struct ctl_job *job)
+{
+    const struct outcome_own own = {
+        .kind = OUTCOME_BOUNCED,
+        .stage = OUTCOME_STAGE_LOCAL,
+        .enhanced = {5, 4, 7},
+        .text = "it could not be delivered before it expired",
+        .host = "",
+    };
+    count_in_flight(ctl, job);
+    outcome_record(ctl, job, NULL, &own);
+}
+
+static void unresolved(struct ctl *ctl, struct ctl_job *job, const struct dns_answer *answer)
+{
+    const struct outcome_own own = {
+        .kind = answer->status == DNS_BOUNCE ? OUTCOME_BOUNCED : OUTCOME_DEFERRED,
+        .stage = OUTCOME_STAGE_RESOLVE,
+        .code = answer->code,
+        .enhanced = {answer->enhanced[0], answer->enhanced[1], answer->enhanced[2]},
+        .text = answer->text,
+        .host = "",
+    };
+    count_in_flight(ctl, job);
+    outcome_record(ctl, job, NULL, &own);
+}
+
+static bool add_targets(const struct ctl *ctl, struct job_draft *draft,
+                        const struct dns_answer *answer)
+{
+    for (uint32_t i = 0; i < answer->n_targets; i++) {
+        const struct dns_target *target = &answer->targets[i];
+        if (target->addr.family == 4) { /* lanes speak IPv4 only */
+            draft->targets[draft->n_targets++] = (struct chan_target){
+                .addr = target->addr,
+                .port = (uint16_t)ctl->config.delivery.port,
+                .host = job_draft_add(draft, target->host),
+            };
+        }
+    }
+    draft->site_hash = answer->site_hash;
+    return draft->n_targets > 0;
+}
+
+static void submit(struct ctl *ctl, struct ctl_job *job, struct pick *pick,
+                   const struct dp_address *address)
+{
+    char ehlo[256];
+    bool gone = false;
+    if (!dp_pool_ehlo(&ctl->config.dp, address, ehlo, sizeof ehlo)) {
+        (void)snprintf(ehlo, sizeof ehlo, "%s", ctl->config.hostname);
+    }
+    pick->draft->ehlo = job_draft_add(pick->draft, ehlo);
+    pick->draft->site = job_draft_add(pick->draft, pick->domain);
+    job->source = address->addr;
+    job->planned = true;
+    if (lanes_submit(ctl->lanes, address->lane, job, pick->draft, &gone)) {
+        count_in_flight(ctl, job);
+    } else if (gone) {
+        ctl_log(CTL_LOG_ERROR, "the body of a message is not in the spool", "id=%016llx",
+                (unsigned long long)job->message_id);
+        hold(ctl, job, pick, "LOCAL", "the body is not in the spool: see the log");
+    } else {
+        wait_for_room(ctl, job);
+    }
+}
+
+static void plan_and_submit(struct ctl *ctl, struct ctl_job *job, struct pick *pick, uint32_t sender,
+                            const struct dns_answer *answer)
+{
+    const struct dp_address *address = NULL;
+    const struct plan_request request = {
+        .sender = sender,
+        .stream = pick->stream,
+        .site = pick->domain,
+        .message_id = job->message_id,
+        .has_ip4 = add_targets(ctl, pick->draft, answer),
+        .last_source = pick->last_source,
+    };
+    switch (plan_choose(ctl->plan, &request, &job->decision, &address)) {
+    case PLAN_CHOSEN:
+        submit(ctl, job, pick, address);
+        break;
+    case PLAN_HELD:
+        hold(ctl, job, pick, strategy_reason_name(job->decision.reason), job->decision.evidence);
+        break;
+    case PLAN_WAIT:
+        wait_for_room(ctl, job);
+        break;
+    }
+}
+
+/* The destination is known (or known not to be): the job starts now or goes back. */
+static void start(struct ctl *ctl, struct ctl_job *job, const struct dns_answer *answer)
+{
+    struct job_draft draft;
+    draft.n_targets = draft.strings_len = 0;
+    uint32_t sender = queue_sender(ctl->queue, &job->item);
+    struct pick pick = {
+        .domain = queue_domain(ctl->queue, &job->item),
+        .group = job->item.group,
+        .now_ms = ctl_time_ms(),
+        .job = job,
+        .draft = &draft,
+    };
+    if (!store_show(ctl->store, job->message_id, on_pick, &pick) || job->n == 0) {
+        drop(ctl, job, &pick);
+    } else if (pick.now_ms >= pick.expires_ms) {
+        expire(ctl, job);
+    } else if (sender >= ctl->config.n_senders) {
+        hold(ctl, job, &pick, "LOCAL", "its sender is not in the configuration any more");
+    } else if (answer->status != DNS_OK) {
+        unresolved(ctl, job, answer);
+    } else if (ctl->draining || !dp_process_running(ctl->lanes->process)) {
+        wait_for_room(ctl, job);
+    } else {
+        plan_and_submit(ctl, job, &pick, sender, answer);
+    }
+}
+
+static void on_resolved(void *user, const char *domain, const struct dns_answer *answer)
+{
+    struct ctl_job *job = user;
+    struct ctl *ctl = job->ctl;
+    (void)domain;
+    ctl->resolving--;
+    start(ctl, job, answer);
+    dispatch_wake(ctl);
+}
+
+static void begin(struct ctl *ctl, const struct queue_item *item)
+{
+    struct ctl_job *job = ctl_must(calloc(1, sizeof *job));
+    uint32_t sender = queue_sender(ctl->queue, item);
+    job->ctl = ctl;
+    job->item = *item;
+    job->queued = true;
+    job->message_id = item->message_id;
+    job->lane = JOB_NO_LANE;
+    if (sender < ctl->config.n_senders && !plan_has_room(ctl->plan, sender, item->message_id)) {
+        wait_for_room(ctl, job);
+        return;
+    }
+    const char *domain = queue_domain(ctl->queue, item);
+    const struct dns_answer *answer = dns_cached(ctl->dns, domain);
+    if (answer) {
+        start(ctl, job, answer);
+        return;
+    }
+    ctl->resolving++;
+    dns_lookup(ctl->dns, domain, on_resolved, job);
+}
+
+/* ---- the loop ---------------------------------------------------------------------------- */
+
+static void on_idle(uv_idle_t *idle);
+
+static void on_due(uv_timer_t *timer)
+{
+    dispatch_wake(timer->data);
+}
+
+void dispatch_wake(struct ctl *ctl)
+{
+    (void)uv_idle_start(&ctl->dispatch_idle, on_idle);
+}
+
+static void sleep_until_due(struct ctl *ctl, int64_t now_ms)
+{
+    int64_t due_ms = queue_deadline_ms(ctl->queue);
+    (void)uv_idle_stop(&ctl->dispatch_idle);
+    if (due_ms == INT64_MAX) {
+        (void)uv_timer_stop(&ctl->due_timer);
+        return;
+    }
+    /* In steps of at most a minute, so that a clock that was set is noticed. */
+    int64_t wait_ms = due_ms > now_ms ? due_ms - now_ms : 1;
+    (void)uv_timer_start(&ctl->due_timer, on_due, (uint64_t)(wait_ms < 60000 ? wait_ms : 60000), 0);
+}
+
+static void on_idle(uv_idle_t *idle)
+{
+    struct ctl *ctl = idle->data;
+    int64_t now_ms = ctl_time_ms();
+    queue_resume(ctl->queue);
+    for (uint32_t i = 0; i < TURN_MAX; i++) {
+        struct queue_item item;
+        if (ctl->draining || !dp_process_running(ctl->lanes->process)) {
+            (void)uv_idle_stop(&ctl->dispatch_idle);
+            (void)uv_timer_stop(&ctl->due_timer);
+            return; /* whoever ends this state wakes us */
+        }
+        if (ctl->resolving >= RESOLVING_MAX || !queue_next(ctl->queue, now_ms, &item)) {
+            sleep_until_due(ctl, now_ms);
+            return;
+        }
+        begin(ctl, &item);
+    }
+}
+
+/* ---- start ------------------------------------------------------------------------------- */
+
+struct loading {
+    struct ctl *ctl;
+    uint64_t id;
+    uint32_t sender;
+    const struct store_rcpt *recipients;
+    struct ctl_job **jobs; /* of earlier processes, sorted by message */
+    size_t n_jobs;
+    uint64_t unknown_senders;
+};
+
+static int by_message(const void *a, const void *b)
+{
+    uint64_t x = (*(struct ctl_job *const *)a)->message_id, y = (*(struct ctl_job *const *)b)->message_id;
+    return (x > y) - (x < y);
+}
+
+static bool has_recipient(const struct ctl_job *job, const struct group *group)
+{
+    for (uint32_t i = 0; i < group->n; i++) {
+        if (job->n > 0 && group->index[i] == job->index[0]) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The job of an earlier process that carries this group; a job never carries two. */
+static struct ctl_job *job_of(const struct loading *loading, const struct group *group)
+{
+    size_t low = 0, high = loading->n_jobs;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (loading->jobs[middle]->message_id < loading->id) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    for (; low < loading->n_jobs && loading->jobs[low]->message_id == loading->id; low++) {
+        if (!loading->jobs[low]->queued && has_recipient(loading->jobs[low], group)) {
+            return loading->jobs[low];
+        }
+    }
+    return NULL;
+}
+
+static void load_group(void *user, const struct group *group)
+{
+    struct loading *loading = user;
+    struct ctl *ctl = loading->ctl;
+    int64_t due_ms;
+    struct ctl_job *job = job_of(loading, group);
+    if (job) {
+        job->queued = true;
+        INVARIANT(queue_add_in_flight(ctl->queue, loading->sender, group->domain, loading->id,
+                                      group->number, &job->item));
+        count_in_flight(ctl, job);
+    } else if (group_queued(loading->recipients, group, &due_ms) > 0) {
+        INVARIANT(queue_add(ctl->queue, loading->sender, group->domain, loading->id, group->number,
+                            due_ms));
+    }
+}
+
+static bool load_message(void *user, const struct store_message *message,
+                         const struct store_rcpt *recipients)
+{
+    struct loading *loading = user;
+    uint32_t queued = 0;
+    for (uint32_t i = 0; i < message->n_recipients; i++) {
+        queued += recipients[i].state == STORE_RCPT_QUEUED;
+    }
+    loading->id = message->id;
+    loading->recipients = recipients;
+    loading->sender = ctl_config_sender(&loading->ctl->config, message->sender);
+    if (loading->sender == UINT32_MAX) {
+        loading->sender = loading->ctl->config.n_senders;
+        loading->unknown_senders++;
+    }
+    INVARIANT(message_table_add(&loading->ctl->messages, message->id, queued));
+    INVARIANT(groups_each(recipients, message->n_recipients, load_group, loading));
+    return true;
+}
+
+static void collect_job(void *user, struct ctl_job *job)
+{
+    struct loading *loading = user;
+    loading->jobs[loading->n_jobs++] = job;
+}
+
+bool dispatch_open(struct ctl *ctl)
+{
+    struct loading loading = {.ctl = ctl};
+    ctl->dispatch_idle.data = ctl->due_timer.data = ctl;
+    (void)uv_idle_init(ctl->loop, &ctl->dispatch_idle);
+    (void)uv_timer_init(ctl->loop, &ctl->due_timer);
+    loading.jobs = calloc(ctl->lanes->n_jobs + 1, sizeof(struct ctl_job *));
+    if (!loading.jobs) {
+        return false;
+    }
+    lanes_each_job(ctl->lanes, collect_job, &loading);
+    qsort(loading.jobs, loading.n_jobs, sizeof(struct ctl_job *), by_message);
+    store_each_message(ctl->store, 0, load_message, &loading);
+    ctl_log(CTL_LOG_INFO, "the spool is read", "messages=%zu items=%zu in_flight=%zu",
+            ctl->messages.count, queue_waiting(ctl->queue), queue_in_flight(ctl->queue));
+    if (loading.unknown_senders > 0) {
+        ctl_log(CTL_LOG_WARN,
+                "queued messages of senders that are not configured any more are held until they expire",
+                "messages=%llu", (unsigned long long)loading.unknown_senders);
+    }
+    free(loading.jobs);
+    return true;
+}
+
+struct adding {
+    struct ctl *ctl;
+    uint64_t id;
+    uint32_t sender;
+    int64_t now_ms;
+};
+
+static void add_group(void *user, const struct group *group)
+{
+    const struct adding *adding = user;
+    INVARIANT(queue_add(adding->ctl->queue, adding->sender, group->domain, adding->id,
+                        group->number, adding->now_ms));
+}
+
+void dispatch_add_message(struct ctl *ctl, uint64_t id, uint32_t sender,
+                          const struct store_rcpt *recipients, uint32_t n, int64_t now_ms)
+{
+    struct adding adding = {.ctl = ctl, .id = id, .sender = sender, .now_ms = now_ms};
+    INVARIANT(message_table_add(&ctl->messages, id, n));
+    INVARIANT(groups_each(recipients, n, add_group, &adding));
+    dispatch_wake(ctl);
+}
