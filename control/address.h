@@ -14,10 +14,10 @@
 #define ADDRESS_MAX 320u
 
 struct address {
-    char text[ADDRESS_MAX];    /* local@domain as it goes on the wire, domain as A-labels when the
-                                  local part is ASCII */
-    char domain[256];          /* for DNS and grouping: A-labels, lower case; "[192.0.2.1]" literal */
-    bool utf8;                 /* the local part needs SMTPUTF8 */
+    char text[ADDRESS_MAX]; /* local@domain as it goes on the wire, domain as A-labels when the
+                               local part is ASCII */
+    char domain[256];       /* for DNS and grouping: A-labels, lower case; "[192.0.2.1]" literal */
+    bool utf8;              /* the local part needs SMTPUTF8 */
 };
 
 /* `len` bytes of text, without angle brackets. False with a sentence in ret_error. */

@@ -1,6 +1,6 @@
 /*
- * ctl.h - the control plane's process: what its parts share. One loop thread runs all of it but the store's
- * writer and libunbound's workers.
+ * ctl.h - the control plane's process: what its parts share. One loop thread runs all of it but the
+ * store's writer and libunbound's workers.
  *
  *     rpc, api ── inject ──> store ──> queue ──> dispatch ──> lanes ──> data plane
  *                              ^         ^          │ dns        │
@@ -9,7 +9,8 @@
  * Invariants
  * 1. A yes to `inject` comes after the message is durable (api_inject.c).
  * 2. A slot of a lane is freed after its outcome is durable (outcome.c).
- * 3. Each queued recipient is in exactly one item of the queue, waiting or in flight; an item in flight has one job.
+ * 3. Each queued recipient is in exactly one item of the queue, waiting or in flight; an item in
+ * flight has one job.
  * 4. Nothing in shared memory that the lane can write is used before it was checked.
  */
 #ifndef WIREPOST_CTL_H
@@ -49,21 +50,21 @@ struct ctl {
     struct path_stats paths;
     struct ctl_counts counts;
     struct plan *plan;
-    uint64_t random;               /* state of ctl_random() */
+    uint64_t random; /* state of ctl_random() */
     int64_t started_ms;
-    bool draining;                 /* nothing new is started */
-    bool stopping;                 /* nothing new is accepted either: SIGTERM */
-    uint32_t resolving;            /* jobs that wait for DNS */
-    uv_timer_t due_timer;          /* the queue's next deadline */
-    uv_idle_t dispatch_idle;       /* active while something may be startable */
+    bool draining;           /* nothing new is started */
+    bool stopping;           /* nothing new is accepted either: SIGTERM */
+    uint32_t resolving;      /* jobs that wait for DNS */
+    uv_timer_t due_timer;    /* the queue's next deadline */
+    uv_idle_t dispatch_idle; /* active while something may be startable */
     uv_poll_t store_poll;
 };
 
 /* For jitter and DSN boundaries: no secrets. */
 uint64_t ctl_random(struct ctl *ctl);
 
-/* An operation of the control plane ran out of memory: it cannot go on without losing track, so it ends, and the spool
- * and the slots tell the next start what was going on. */
+/* An operation of the control plane ran out of memory: it cannot go on without losing track, so it
+ * ends, and the spool and the slots tell the next start what was going on. */
 void *ctl_must(void *pointer);
 
 #endif

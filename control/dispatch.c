@@ -13,7 +13,8 @@
 #define RESOLVING_MAX 4096u
 #define HOLD_MS       60000 /* until a held item is looked at again */
 
-/* What start() needs of a message, copied out of the spool; the strings go straight into the draft. */
+/* What start() needs of a message, copied out of the spool; the strings go straight into the draft.
+ */
 struct pick {
     const char *domain;
     uint32_t group;
@@ -22,9 +23,9 @@ struct pick {
     struct job_draft *draft;
     char stream[64];
     char last_source[IP_ADDR_TEXT_MAX];
-    char first[ADDRESS_MAX];  /* first recipient picked, for `held` */
-    uint32_t queued;          /* recipients of the group that are still queued */
-    int64_t due_ms;           /* when the first of them is due */
+    char first[ADDRESS_MAX]; /* first recipient picked, for `held` */
+    uint32_t queued;         /* recipients of the group that are still queued */
+    int64_t due_ms;          /* when the first of them is due */
     int64_t expires_ms;
 };
 
@@ -180,8 +181,8 @@ static void submit(struct ctl *ctl, struct ctl_job *job, struct pick *pick,
     }
 }
 
-static void plan_and_submit(struct ctl *ctl, struct ctl_job *job, struct pick *pick, uint32_t sender,
-                            const struct dns_answer *answer)
+static void plan_and_submit(struct ctl *ctl, struct ctl_job *job, struct pick *pick,
+                            uint32_t sender, const struct dns_answer *answer)
 {
     const struct dp_address *address = NULL;
     const struct plan_request request = {
@@ -327,7 +328,8 @@ struct loading {
 
 static int by_message(const void *a, const void *b)
 {
-    uint64_t x = (*(struct ctl_job *const *)a)->message_id, y = (*(struct ctl_job *const *)b)->message_id;
+    uint64_t x = (*(struct ctl_job *const *)a)->message_id,
+             y = (*(struct ctl_job *const *)b)->message_id;
     return (x > y) - (x < y);
 }
 
@@ -421,7 +423,8 @@ bool dispatch_open(struct ctl *ctl)
             ctl->messages.count, queue_waiting(ctl->queue), queue_in_flight(ctl->queue));
     if (loading.unknown_senders > 0) {
         ctl_log(CTL_LOG_WARN,
-                "queued messages of senders that are not configured any more are held until they expire",
+                "queued messages of senders that are not configured any more are held until they "
+                "expire",
                 "messages=%llu", (unsigned long long)loading.unknown_senders);
     }
     free(loading.jobs);

@@ -1,6 +1,6 @@
 /*
- * dispatch.h - takes what is due from the queue, resolves, plans and submits it. Runs after each turn of
- * the loop when something may have changed (dispatch_wake()), or when the next item is due.
+ * dispatch.h - takes what is due from the queue, resolves, plans and submits it. Runs after each
+ * turn of the loop when something may have changed (dispatch_wake()), or when the next item is due.
  */
 #ifndef WIREPOST_DISPATCH_H
 #define WIREPOST_DISPATCH_H

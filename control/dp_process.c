@@ -9,12 +9,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define TICK_MS       100u
-#define HELLO_MS      60000 /* from the start of the process; EAL may have to look at many devices */
-#define LEAVE_MS      45000 /* its own drain gives running transactions 30 s */
-#define HEARTBEAT_MS  30000 /* of a lane, before its process is killed */
-#define STABLE_MS     60000 /* running so long makes earlier failures forgotten */
-#define BACKOFF_MS    200
+#define TICK_MS        100u
+#define HELLO_MS       60000 /* from the start of the process; EAL may have to look at many devices */
+#define LEAVE_MS       45000 /* its own drain gives running transactions 30 s */
+#define HEARTBEAT_MS   30000 /* of a lane, before its process is killed */
+#define STABLE_MS      60000 /* running so long makes earlier failures forgotten */
+#define BACKOFF_MS     200
 #define BACKOFF_MS_MAX 30000
 
 static const char *const state_names[] = {
@@ -100,7 +100,8 @@ static void welcome(struct dp_process *p, struct dp_client *client, const struct
     p->client = client;
     client->welcomed = true;
     p->pid = client->pid;
-    enter(p, DP_RUNNING, hello->attached ? "the running data plane is taken over" : "the data plane runs");
+    enter(p, DP_RUNNING,
+          hello->attached ? "the running data plane is taken over" : "the data plane runs");
     collect_all(p);
     dispatch_wake(p->ctl);
 }
@@ -252,7 +253,8 @@ static void tick_starting(struct dp_process *p)
         plan_restart(p);
         enter(p, DP_DOWN, "the data plane ended before it was ready; its own lines say why");
     } else if (now_ms(p) - p->since_ms > HELLO_MS && p->child != 0) {
-        ctl_log(CTL_LOG_ERROR, "the data plane does not say hello: it is killed", "pid=%d", (int)p->child);
+        ctl_log(CTL_LOG_ERROR, "the data plane does not say hello: it is killed", "pid=%d",
+                (int)p->child);
         (void)kill(p->child, SIGKILL);
         p->since_ms = now_ms(p);
     }
@@ -307,7 +309,8 @@ struct dp_process *dp_process_open(struct ctl *ctl, char *ret_error, size_t erro
     int result = chan_control_listen(path, &p->listen_fd);
     if (result != CHAN_OK) {
         (void)snprintf(ret_error, error_bytes, "%s: %s", path,
-                       result == CHAN_E_SYSTEM ? strerror(errno) : "the path is too long for a socket");
+                       result == CHAN_E_SYSTEM ? strerror(errno)
+                                               : "the path is too long for a socket");
         free(p);
         return NULL;
     }

@@ -1,10 +1,10 @@
 /*
- * dp_process.h - the data plane as a process: started, watched, taken over from an earlier wirepostd, started
- * again. Its jobs are lanes.h's.
+ * dp_process.h - the data plane as a process: started, watched, taken over from an earlier
+ * wirepostd, started again. Its jobs are lanes.h's.
  *
  *     DOWN ──spawn──> STARTING ──hello──> RUNNING ──socket closed, told to go──> LEAVING
- *      ^ │                │ ended            ^                                      │ its lock is free
- *      │ └─one lives──> ORPHAN ──hello───────┘                                      v
+ *      ^ │                │ ended            ^                                      │ its lock is
+ * free │ └─one lives──> ORPHAN ──hello───────┘                                      v
  *      └───────────────────┴──lock free──> SALVAGE <────────────────────────────────┘
  *                 all outcomes durable, channels new
  *

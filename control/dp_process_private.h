@@ -24,10 +24,10 @@ struct dp_process {
     int64_t retry_at_ms; /* loop time of the next start */
     uint32_t failures;   /* in a row */
     uint32_t starts;
-    pid_t pid;           /* of the data plane as the socket tells it; 0: unknown */
-    pid_t child;         /* of ours, until it has been waited for; 0: none */
+    pid_t pid;   /* of the data plane as the socket tells it; 0: unknown */
+    pid_t child; /* of ours, until it has been waited for; 0: none */
     bool told_to_stop;
-    bool lanes_differ;   /* channels of another configuration are still there */
+    bool lanes_differ; /* channels of another configuration are still there */
     int listen_fd;
     uv_poll_t listen_poll;
     uv_timer_t tick;

@@ -57,8 +57,9 @@ static void on_child_exit(uv_process_t *process, int64_t status, int signal)
 {
     struct dp_process *p = process->data;
     p->child = 0;
-    ctl_log(status == 0 && signal == 0 ? CTL_LOG_INFO : CTL_LOG_ERROR, "the data plane's process ended",
-            "pid=%d status=%d signal=%d", process->pid, (int)status, signal);
+    ctl_log(status == 0 && signal == 0 ? CTL_LOG_INFO : CTL_LOG_ERROR,
+            "the data plane's process ended", "pid=%d status=%d signal=%d", process->pid,
+            (int)status, signal);
     uv_close((uv_handle_t *)process, on_handle_closed);
 }
 
@@ -71,8 +72,8 @@ bool dp_spawn(struct dp_process *p)
     (void)snprintf(sock, sizeof sock, "%s/dataplane.sock", config->run_dir);
     (void)snprintf(run_dir, sizeof run_dir, "%s", config->run_dir);
     if (!find_binary(config, binary, sizeof binary)) {
-        ctl_log(CTL_LOG_ERROR,
-                "wirepost-dataplane is not found: name it in dataplane.binary", NULL);
+        ctl_log(CTL_LOG_ERROR, "wirepost-dataplane is not found: name it in dataplane.binary",
+                NULL);
         return false;
     }
     if (!write_config(config, file)) {
@@ -98,8 +99,8 @@ bool dp_spawn(struct dp_process *p)
     process->data = p;
     int result = uv_spawn(p->ctl->loop, process, &options);
     if (result != 0) {
-        ctl_log(CTL_LOG_ERROR, "the data plane cannot be started", "binary=%s reason=\"%s\"", binary,
-                uv_strerror(result));
+        ctl_log(CTL_LOG_ERROR, "the data plane cannot be started", "binary=%s reason=\"%s\"",
+                binary, uv_strerror(result));
         uv_close((uv_handle_t *)process, on_handle_closed);
         return false;
     }

@@ -11,22 +11,22 @@
 
 struct dsn_recipient {
     const char *address;
-    const char *status;      /* "5.1.1" */
-    const char *remote_mta;  /* host name or address, or "" */
-    const char *diagnostic;  /* "550 5.1.1 no such user", printable; or "" */
+    const char *status;     /* "5.1.1" */
+    const char *remote_mta; /* host name or address, or "" */
+    const char *diagnostic; /* "550 5.1.1 no such user", printable; or "" */
 };
 
 struct dsn_request {
-    uint64_t id;             /* of the DSN: for Message-ID and the MIME boundary */
-    const char *hostname;    /* Reporting-MTA */
-    const char *to;          /* return path of the original; never "" */
+    uint64_t id;          /* of the DSN: for Message-ID and the MIME boundary */
+    const char *hostname; /* Reporting-MTA */
+    const char *to;       /* return path of the original; never "" */
     int64_t unix_s;
-    int64_t arrival_unix_s;  /* of the original */
+    int64_t arrival_unix_s; /* of the original */
     const struct dsn_recipient *recipients;
     uint32_t n_recipients;
     const uint8_t *original; /* wire form: its header section is attached as text/rfc822-headers */
     size_t original_len;
-    bool utf8;               /* addresses need RFC 6533: message/global-delivery-status */
+    bool utf8; /* addresses need RFC 6533: message/global-delivery-status */
 };
 
 /* malloc'ed wire form in *ret_data; false only without memory. */

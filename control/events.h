@@ -1,6 +1,7 @@
 /*
- * events.h - the events of control/API.md as JSON texts, ready for the store. Each begins with {"type":"...","at":"..."
- * so that a reader can filter without parsing (event_type_is()). The store adds the sequence number.
+ * events.h - the events of control/API.md as JSON texts, ready for the store. Each begins with
+ * {"type":"...","at":"..." so that a reader can filter without parsing (event_type_is()). The store
+ * adds the sequence number.
  */
 #ifndef WIREPOST_EVENTS_H
 #define WIREPOST_EVENTS_H

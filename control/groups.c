@@ -43,8 +43,8 @@ bool groups_each(const struct store_rcpt *recipients, uint32_t n, group_fn fn, v
     return true;
 }
 
-void group_find(const struct store_rcpt *recipients, uint32_t n, const char *domain, uint32_t number,
-                struct group *ret_group)
+void group_find(const struct store_rcpt *recipients, uint32_t n, const char *domain,
+                uint32_t number, struct group *ret_group)
 {
     uint32_t rank = 0;
     *ret_group = (struct group){.domain = domain, .number = number};

@@ -1,13 +1,14 @@
 /*
- * job.h - an item of the queue that is being worked on: from queue_next() until its outcome is durable. Made and
- * freed by dispatch.c and, for what an earlier process left in a lane, by lanes.c.
+ * job.h - an item of the queue that is being worked on: from queue_next() until its outcome is
+ * durable. Made and freed by dispatch.c and, for what an earlier process left in a lane, by
+ * lanes.c.
  */
 #ifndef WIREPOST_JOB_H
 #define WIREPOST_JOB_H
 
 #include "control/queue.h"
-#include "strategies/strategy.h"
 #include "dataplane/channel.h"
+#include "strategies/strategy.h"
 
 #define JOB_NO_LANE UINT32_MAX
 
@@ -17,22 +18,23 @@ struct lane_body;
 struct ctl_job {
     struct ctl *ctl;
     struct queue_item item;
-    bool queued;              /* item is valid: its message is in the queue */
+    bool queued; /* item is valid: its message is in the queue */
     uint64_t message_id;
-    uint32_t n;               /* recipients picked */
+    uint32_t n;                      /* recipients picked */
     uint32_t index[CHAN_RCPT_MAX];   /* in the message */
     uint32_t attempt[CHAN_RCPT_MAX]; /* number of this attempt, from 1 */
     struct ip_addr source;
-    bool planned;             /* decision says why this source; false: found in a lane after a restart */
+    bool planned; /* decision says why this source; false: found in a lane after a restart */
     struct strategy_decision decision;
-    bool ending;              /* its outcome is being made durable */
+    bool ending; /* its outcome is being made durable */
 
-    uint32_t lane, slot;      /* JOB_NO_LANE: not in a lane */
+    uint32_t lane, slot; /* JOB_NO_LANE: not in a lane */
     struct chan_range strings;
-    struct lane_body *body;   /* shared by the lane's jobs of one message */
+    struct lane_body *body; /* shared by the lane's jobs of one message */
 };
 
-/* Everything of a job that a slot needs beside its body: filled by dispatch.c, copied by lanes.c. */
+/* Everything of a job that a slot needs beside its body: filled by dispatch.c, copied by lanes.c.
+ */
 #define JOB_STRINGS_MAX (64u << 8)
 struct job_draft {
     struct chan_target targets[CHAN_TARGET_MAX];
@@ -40,7 +42,7 @@ struct job_draft {
     uint32_t needs, site_hash;
     char strings[JOB_STRINGS_MAX];
     uint32_t strings_len;
-    uint32_t ehlo, mail_from, site;      /* offsets in strings */
+    uint32_t ehlo, mail_from, site; /* offsets in strings */
     uint32_t recipients[CHAN_RCPT_MAX];
 };
 

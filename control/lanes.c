@@ -26,8 +26,8 @@ static struct lane_body *body_add(struct lane *lane, uint64_t message_id, struct
 {
     struct lane_body *body = ctl_must(calloc(1, sizeof *body));
     struct lane_body **head = bucket(lane, message_id);
-    *body = (struct lane_body){
-        .next = *head, .message_id = message_id, .data = data, .stuff = stuff};
+    *body =
+        (struct lane_body){.next = *head, .message_id = message_id, .data = data, .stuff = stuff};
     *head = body;
     return body;
 }
@@ -169,10 +169,12 @@ void lanes_release(struct ctl_lanes *lanes, struct ctl_job *job)
 
 /* ---- what an earlier process left -------------------------------------------------------- */
 
-/* The arena has been rebuilt from all slots: a body that several share is free when the last one goes. */
+/* The arena has been rebuilt from all slots: a body that several share is free when the last one
+ * goes. */
 static struct lane_body *adopt_body(struct lane *lane, const struct chan_slot *slot)
 {
-    if (!chan_control_bytes(lane->chan, slot->body) || !chan_control_bytes(lane->chan, slot->stuff)) {
+    if (!chan_control_bytes(lane->chan, slot->body) ||
+        !chan_control_bytes(lane->chan, slot->stuff)) {
         return NULL;
     }
     struct lane_body *body = body_find(lane, slot->message_id);
@@ -180,7 +182,8 @@ static struct lane_body *adopt_body(struct lane *lane, const struct chan_slot *s
         body = body_add(lane, slot->message_id, slot->body, slot->stuff);
     }
     if (body->data.offset != slot->body.offset || body->stuff.offset != slot->stuff.offset) {
-        return NULL; /* two bodies of one message: this slot's stays taken until the channel is reset */
+        return NULL; /* two bodies of one message: this slot's stays taken until the channel is
+                        reset */
     }
     body->refs++;
     return body;

@@ -1,11 +1,11 @@
 /*
- * lanes.h - the channels to the data plane: which jobs are in which slots, bodies in the arenas, and what an
- * earlier process left behind. The data plane's process itself is dp_process.h's.
+ * lanes.h - the channels to the data plane: which jobs are in which slots, bodies in the arenas,
+ * and what an earlier process left behind. The data plane's process itself is dp_process.h's.
  *
  * A body stands in the arena of a lane once for all of the lane's jobs of its message.
  *
- * When a body does not fit, its lane takes nothing else until it fits, so that large messages are not
- * overtaken for ever by small ones.
+ * When a body does not fit, its lane takes nothing else until it fits, so that large messages are
+ * not overtaken for ever by small ones.
  */
 #ifndef WIREPOST_LANES_H
 #define WIREPOST_LANES_H
@@ -25,18 +25,18 @@ struct lane {
     struct ctl *ctl;
     struct chan_control *chan;
     uint32_t number;
-    bool retired;             /* beyond the configuration, or of another size: only salvaged, then removed */
-    struct ctl_job **jobs;    /* by slot */
+    bool retired; /* beyond the configuration, or of another size: only salvaged, then removed */
+    struct ctl_job **jobs; /* by slot */
     uint32_t n_jobs;
     struct lane_body **bodies; /* hash table, n_slots buckets */
-    uint64_t waiting_for;     /* message whose body did not fit; 0: none */
+    uint64_t waiting_for;      /* message whose body did not fit; 0: none */
     uv_poll_t *done_poll;
 };
 
 struct ctl_lanes {
     struct ctl *ctl;
     struct lane list[DP_LANES_MAX];
-    uint32_t n;               /* with retired ones; the first config.dp.n_lanes are in use */
+    uint32_t n; /* with retired ones; the first config.dp.n_lanes are in use */
     uint32_t n_jobs;
     struct dp_process *process;
 };
@@ -53,8 +53,8 @@ void lanes_each_job(struct ctl_lanes *lanes, lanes_job_fn fn, void *user);
 /* A job of this message could be submitted to the lane now, as far as slots go. */
 bool lanes_has_room(const struct ctl_lanes *lanes, uint32_t lane, uint64_t message_id);
 
-/* The job goes to the lane. False: no room in the arena now; nothing was changed, lanes_has_room() will
- * say when (a finished job calls dispatch_wake()). *ret_gone: the body is not in the spool. */
+/* The job goes to the lane. False: no room in the arena now; nothing was changed, lanes_has_room()
+ * will say when (a finished job calls dispatch_wake()). *ret_gone: the body is not in the spool. */
 bool lanes_submit(struct ctl_lanes *lanes, uint32_t lane, struct ctl_job *job,
                   const struct job_draft *draft, bool *ret_gone);
 

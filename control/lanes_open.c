@@ -1,9 +1,9 @@
 /*
- * lanes_open.c - the channel files: opened or made at start, made anew after the data plane has died. See
- * lanes.h.
+ * lanes_open.c - the channel files: opened or made at start, made anew after the data plane has
+ * died. See lanes.h.
  *
- * A file of another size, or of a lane that the configuration does not have any more, is kept as a retired
- * lane until its jobs are in the spool; then it is removed.
+ * A file of another size, or of a lane that the configuration does not have any more, is kept as a
+ * retired lane until its jobs are in the spool; then it is removed.
  */
 #include "control/lanes.h"
 
@@ -29,10 +29,11 @@ static void explain(int result, const char *run_dir, uint32_t number, char *ret_
                     size_t error_bytes)
 {
     if (result == CHAN_E_SYSTEM && errno == ENOSPC) {
-        (void)snprintf(ret_error, error_bytes,
-                       "%s has no room for the channel of lane %u: make it a larger tmpfs, or lower "
-                       "dataplane.arena_mb",
-                       run_dir, number);
+        (void)snprintf(
+            ret_error, error_bytes,
+            "%s has no room for the channel of lane %u: make it a larger tmpfs, or lower "
+            "dataplane.arena_mb",
+            run_dir, number);
         return;
     }
     (void)snprintf(ret_error, error_bytes, "%s/lane-%u.chan: %s", run_dir, number,
@@ -49,8 +50,9 @@ static int open_or_replace(const char *run_dir, const struct chan_geometry *geom
         !chan_file_path(run_dir, geometry->lane, path, sizeof path)) {
         return result;
     }
-    ctl_log(CTL_LOG_WARN, "a channel file of another version is replaced; what was in flight in it is sent "
-                          "again",
+    ctl_log(CTL_LOG_WARN,
+            "a channel file of another version is replaced; what was in flight in it is sent "
+            "again",
             "file=%s", path);
     (void)unlink(path);
     return chan_control_open(run_dir, geometry, ret_chan, ret_found);
@@ -150,7 +152,8 @@ void lanes_close(struct ctl_lanes *lanes)
     free(lanes);
 }
 
-/* Its jobs are in the spool; the file goes, and a new one comes if the configuration has the lane. */
+/* Its jobs are in the spool; the file goes, and a new one comes if the configuration has the lane.
+ */
 static bool lane_replace(struct ctl_lanes *lanes, uint32_t number)
 {
     char path[CTL_PATH_MAX + 32], error[CTL_PATH_MAX + 256];

@@ -1,6 +1,6 @@
 /*
- * outcome_record.h - what became of a job: from results to the spool, the events, the statistics, a bounce message, and
- * the queue. See ctl.h, invariant 2.
+ * outcome_record.h - what became of a job: from results to the spool, the events, the statistics, a
+ * bounce message, and the queue. See ctl.h, invariant 2.
  */
 #ifndef WIREPOST_OUTCOME_RECORD_H
 #define WIREPOST_OUTCOME_RECORD_H
@@ -8,7 +8,8 @@
 #include "control/ctl.h"
 #include "control/job.h"
 
-/* How an attempt went that was decided on this side for all recipients of the job: DNS, expiry, a dead lane. */
+/* How an attempt went that was decided on this side for all recipients of the job: DNS, expiry, a
+ * dead lane. */
 struct outcome_own {
     enum outcome_kind kind;
     enum outcome_stage stage;
@@ -19,8 +20,8 @@ struct outcome_own {
     int64_t not_before_ms; /* of the next try; 0: as configured */
 };
 
-/* The job has ended in its slot with these results (checked), or as `own` says (slot null or not believed). Takes the job
- * over: it is released and freed when all is durable. */
+/* The job has ended in its slot with these results (checked), or as `own` says (slot null or not
+ * believed). Takes the job over: it is released and freed when all is durable. */
 void outcome_record(struct ctl *ctl, struct ctl_job *job, const struct chan_slot *slot,
                     const struct outcome_own *own);
 

@@ -1,6 +1,6 @@
 /*
- * path_stats.h - what went from which source address to which site, since start. Pure. At most PATH_STATS_MAX
- * pairs; what comes later is counted under the site "(other)" of its address.
+ * path_stats.h - what went from which source address to which site, since start. Pure. At most
+ * PATH_STATS_MAX pairs; what comes later is counted under the site "(other)" of its address.
  */
 #ifndef WIREPOST_PATH_STATS_H
 #define WIREPOST_PATH_STATS_H
@@ -15,13 +15,13 @@ struct path_stat {
     char *site;
     uint64_t sent, delivered, deferred, bounced, doubtful; /* recipients; sent: attempts */
     uint64_t bytes;                                        /* of transactions, as sent */
-    int64_t first_ms, last_ms;                             /* Unix time of the first start and the last end */
+    int64_t first_ms, last_ms; /* Unix time of the first start and the last end */
 };
 
 struct path_stats {
     struct path_stat *list; /* in the order in which they came up */
     uint32_t count, capacity;
-    uint32_t *index;        /* hash table of 1 + position, twice PATH_STATS_MAX at most */
+    uint32_t *index; /* hash table of 1 + position, twice PATH_STATS_MAX at most */
     uint32_t index_size;
 };
 

@@ -6,16 +6,16 @@
 struct plan_pool {
     uint32_t *addresses; /* indexes in dp.addresses */
     uint32_t n;
-    uint64_t lanes;      /* bit for each lane that has one; DP_LANES_MAX is 64 */
+    uint64_t lanes; /* bit for each lane that has one; DP_LANES_MAX is 64 */
 };
 
 struct plan {
     struct ctl *ctl;
     struct plan_pool *pools;
-    char (*names)[IP_ADDR_TEXT_MAX];        /* of dp.addresses */
-    struct strategy_rotation *rotations;    /* one for each sender */
-    struct strategy_endpoint *endpoints;    /* scratch: as many as there are addresses */
-    uint32_t *offered;                      /* scratch: their indexes in dp.addresses */
+    char (*names)[IP_ADDR_TEXT_MAX];     /* of dp.addresses */
+    struct strategy_rotation *rotations; /* one for each sender */
+    struct strategy_endpoint *endpoints; /* scratch: as many as there are addresses */
+    uint32_t *offered;                   /* scratch: their indexes in dp.addresses */
 };
 
 static_assert(DP_LANES_MAX <= 64, "plan_pool.lanes");

@@ -1,9 +1,9 @@
 /*
- * plan.h - which source address carries a job: makes the snapshot that strategies/ decides on, from the configuration and
- * the state of the lanes.
+ * plan.h - which source address carries a job: makes the snapshot that strategies/ decides on, from
+ * the configuration and the state of the lanes.
  *
- * Only addresses whose lane has room are offered; when the address of the last attempt is wanted again (greylisting)
- * and its lane has none, the job waits.
+ * Only addresses whose lane has room are offered; when the address of the last attempt is wanted
+ * again (greylisting) and its lane has none, the job waits.
  */
 #ifndef WIREPOST_PLAN_H
 #define WIREPOST_PLAN_H
@@ -22,15 +22,15 @@ bool plan_has_room(const struct plan *plan, uint32_t sender, uint64_t message_id
 enum plan_result { PLAN_CHOSEN, PLAN_HELD, PLAN_WAIT };
 
 struct plan_request {
-    uint32_t sender;            /* index in the configuration */
+    uint32_t sender; /* index in the configuration */
     const char *stream, *site;
     uint64_t message_id;
-    bool has_ip4;               /* the destination has an IPv4 address */
-    const char *last_source;    /* of the last attempt; "": none */
+    bool has_ip4;            /* the destination has an IPv4 address */
+    const char *last_source; /* of the last attempt; "": none */
 };
 
-/* PLAN_CHOSEN: *ret_address points into the configuration. PLAN_HELD: the decision says why. PLAN_WAIT: no room at
- * the address that it should be. */
+/* PLAN_CHOSEN: *ret_address points into the configuration. PLAN_HELD: the decision says why.
+ * PLAN_WAIT: no room at the address that it should be. */
 enum plan_result plan_choose(struct plan *plan, const struct plan_request *request,
                              struct strategy_decision *ret_decision,
                              const struct dp_address **ret_address);

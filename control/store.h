@@ -41,11 +41,11 @@ enum store_status {
 const char *store_status_text(enum store_status status);
 
 struct store_config {
-    const char *path;          /* directory, made with mode 0700 when missing */
-    uint64_t max_bytes;        /* map size: the most that the spool may ever hold */
-    uint64_t min_free_bytes;   /* of the file system: accepts are refused below; 0: the smaller of
-                                  256 MiB and 5 % of it */
-    uint64_t event_keep;       /* events kept for `message.why` and cursors */
+    const char *path;        /* directory, made with mode 0700 when missing */
+    uint64_t max_bytes;      /* map size: the most that the spool may ever hold */
+    uint64_t min_free_bytes; /* of the file system: accepts are refused below; 0: the smaller of
+                                256 MiB and 5 % of it */
+    uint64_t event_keep;     /* events kept for `message.why` and cursors */
 };
 
 /* Null with a sentence in ret_error (not writable, locked by pid N, damaged ...). */
@@ -62,39 +62,40 @@ enum store_rcpt_state { STORE_RCPT_QUEUED, STORE_RCPT_DELIVERED, STORE_RCPT_BOUN
 
 struct store_message {
     uint64_t id;
-    int64_t accepted_ms;       /* Unix time */
+    int64_t accepted_ms; /* Unix time */
     int64_t expires_ms;
     const char *sender, *stream, *mail_from;
-    uint32_t needs;            /* CHAN_NEED_* */
+    uint32_t needs; /* CHAN_NEED_* */
     uint32_t n_recipients;
     uint64_t body_bytes;
-    const char *dsn_for;       /* "" or the id of the message that this DSN reports */
+    const char *dsn_for; /* "" or the id of the message that this DSN reports */
 };
 
 struct store_rcpt {
     const char *address, *domain;
     uint32_t attempts;
-    int64_t next_try_ms;       /* Unix time; 0: at once */
-    uint8_t state;             /* enum store_rcpt_state */
-    const char *last;          /* JSON of the last outcome as in API.md, or "" */
+    int64_t next_try_ms; /* Unix time; 0: at once */
+    uint8_t state;       /* enum store_rcpt_state */
+    const char *last;    /* JSON of the last outcome as in API.md, or "" */
 };
 
 typedef void (*store_done_fn)(void *user, enum store_status status);
 
 /* The message, its recipients, its body and the JSON of its event, all or nothing. Everything is
- * copied before it returns but `body`/`stuff`, which stay the caller's until `done`. Refused at once
- * (false, *ret_status) when the watermark or a limit says so; `done` is not called then. */
+ * copied before it returns but `body`/`stuff`, which stay the caller's until `done`. Refused at
+ * once (false, *ret_status) when the watermark or a limit says so; `done` is not called then. */
 struct store_accept {
     struct store_message message;
     const struct store_rcpt *recipients;
     const uint8_t *body;
     const uint32_t *stuff;
     uint32_t n_stuff;
-    const char *event_json;    /* object without seq; the store gives it one */
+    const char *event_json; /* object without seq; the store gives it one */
     store_done_fn done;
     void *user;
 };
-bool store_accept(struct store *s, const struct store_accept *accept, enum store_status *ret_status);
+bool store_accept(struct store *s, const struct store_accept *accept,
+                  enum store_status *ret_status);
 
 /* What became of some recipients of a message, with events, and perhaps a DSN message, in one
  * atomic step. When no recipient is queued any more the message and its body are deleted. Outcomes
@@ -104,14 +105,14 @@ struct store_rcpt_update {
     uint8_t state;
     uint32_t attempts;
     int64_t next_try_ms;
-    const char *last;          /* JSON */
+    const char *last; /* JSON */
     const char *event_json;
 };
 struct store_update {
     uint64_t message_id;
     const struct store_rcpt_update *recipients;
     uint32_t n_recipients;
-    bool finished;             /* no recipient is queued any more */
+    bool finished;                   /* no recipient is queued any more */
     const char *finished_event_json; /* or null */
     const struct store_accept *dsn;  /* or null; its done is not called */
     store_done_fn done;

@@ -1,0 +1,389 @@
+/*
+ * api_inject.c - `inject`: a message is checked, made wire form, made durable, and only then
+ * answered with yes. See API.md. Nothing of a refused message is kept.
+ */
+#include "control/api_private.h"
+
+#include "control/address.h"
+#include "control/dispatch.h"
+#include "control/events.h"
+#include "control/needs.h"
+
+#include <openssl/evp.h>
+
+#define STREAM_MAX 63u
+
+/* From the request until the store has answered. */
+struct injection {
+    struct rpc_request *request;
+    uint32_t sender;
+    const char *stream;
+    struct address mail_from; /* text "" is the null path */
+    struct address *recipients;
+    uint32_t n_recipients;
+    bool utf8;
+    struct wire_message wire;
+    struct store_rcpt *rcpts;
+    struct store_accept accept;
+    char *event;
+};
+
+static void injection_free(struct injection *in)
+{
+    free(in->recipients);
+    free(in->rcpts);
+    free(in->event);
+    wire_message_free(&in->wire);
+    free(in);
+}
+
+/* ---- the envelope ------------------------------------------------------------------------ */
+
+static bool bad_address(struct rpc_request *request, const char *path, const char *error)
+{
+    rpc_error(request, RPC_E_OURS, "bad_address", path, "%s", error);
+    return false;
+}
+
+static bool parse_address(struct rpc_request *request, const char *path, const json_t *value,
+                          struct address *ret_address)
+{
+    char error[512];
+    if (!json_is_string(value)) {
+        rpc_error(request, RPC_E_PARAMS, NULL, path, "an address must be a text");
+        return false;
+    }
+    return address_parse(json_string_value(value), json_string_length(value), ret_address, error,
+                         sizeof error) ||
+           bad_address(request, path, error);
+}
+
+static bool parse_mail_from(struct injection *in)
+{
+    json_t *value = json_object_get(in->request->params, "mail_from");
+    if (!value) {
+        rpc_error(in->request, RPC_E_PARAMS, NULL, "/mail_from",
+                  "\"mail_from\" is needed: the return path, or \"\" for the null path");
+        return false;
+    }
+    if (json_is_string(value) && json_string_length(value) == 0) {
+        return true;
+    }
+    if (!parse_address(in->request, "/mail_from", value, &in->mail_from)) {
+        return false;
+    }
+    in->utf8 |= in->mail_from.utf8;
+    return true;
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp((*(struct address *const *)a)->text, (*(struct address *const *)b)->text);
+}
+
+/* The same address twice gets one copy. Keeps the order of the first ones. */
+static bool drop_duplicates(struct injection *in)
+{
+    struct address **order = calloc(in->n_recipients, sizeof(struct address *));
+    uint32_t kept = 0;
+    if (!order) {
+        return false;
+    }
+    for (uint32_t i = 0; i < in->n_recipients; i++) {
+        order[i] = &in->recipients[i];
+    }
+    qsort(order, in->n_recipients, sizeof(struct address *), by_text);
+    for (uint32_t i = 1; i < in->n_recipients; i++) {
+        if (strcmp(order[i - 1]->text, order[i]->text) == 0) {
+            struct address *later = order[i] > order[i - 1] ? order[i] : order[i - 1];
+            struct address *first = later == order[i] ? order[i - 1] : order[i];
+            order[i] = first;
+            later->domain[0] = '\0'; /* marks it */
+        }
+    }
+    for (uint32_t i = 0; i < in->n_recipients; i++) {
+        if (in->recipients[i].domain[0] != '\0') {
+            in->recipients[kept++] = in->recipients[i];
+        }
+    }
+    in->n_recipients = kept;
+    free(order);
+    return true;
+}
+
+static bool parse_recipients(struct injection *in)
+{
+    struct rpc_request *request = in->request;
+    json_t *list = json_object_get(request->params, "rcpt_to");
+    size_t n = json_array_size(list), limit = request->ctl->config.limits.recipients;
+    if (!json_is_array(list) || n == 0) {
+        rpc_error(request, RPC_E_PARAMS, NULL, "/rcpt_to",
+                  "\"rcpt_to\" must be a list of at least one address");
+        return false;
+    }
+    if (n > limit) {
+        rpc_error(request, RPC_E_OURS, "too_many_recipients", "/rcpt_to",
+                  "%zu recipients are over limits.recipients (%zu): send several messages", n,
+                  limit);
+        return false;
+    }
+    in->recipients = ctl_must(calloc(n, sizeof in->recipients[0]));
+    for (size_t i = 0; i < n; i++) {
+        char path[CONFIG_PATH_MAX];
+        config_path_item(path, "/rcpt_to", i);
+        if (!parse_address(request, path, json_array_get(list, i), &in->recipients[i])) {
+            return false;
+        }
+        in->utf8 |= in->recipients[i].utf8;
+    }
+    in->n_recipients = (uint32_t)n;
+    (void)ctl_must(drop_duplicates(in) ? in : NULL);
+    return true;
+}
+
+static bool parse_sender(struct injection *in)
+{
+    const struct ctl_config *config = &in->request->ctl->config;
+    const char *name;
+    if (!api_param_text(in->request, "sender", NULL, &name)) {
+        return false;
+    }
+    in->sender = name ? ctl_config_sender(config, name)
+                      : ctl_config_sender_of_domain(config, in->mail_from.domain);
+    if (in->sender != UINT32_MAX) {
+        return true;
+    }
+    if (name) {
+        rpc_error(in->request, RPC_E_OURS, "unknown_sender", "/sender",
+                  "there is no sender \"%.64s\" in the configuration", name);
+    } else {
+        rpc_error(in->request, RPC_E_OURS, "unknown_sender", "/sender",
+                  "no sender has the domain of the return path, \"%.255s\": name one in \"sender\"",
+                  in->mail_from.domain);
+    }
+    return false;
+}
+
+static bool parse_stream(struct injection *in)
+{
+    if (!api_param_text(in->request, "stream", "transactional", &in->stream)) {
+        return false;
+    }
+    if (!config_name_valid(in->stream)) {
+        rpc_error(in->request, RPC_E_PARAMS, NULL, "/stream",
+                  "\"stream\" has 1 to %u letters, digits, '-', '_' or '.'", STREAM_MAX);
+        return false;
+    }
+    return true;
+}
+
+static bool parse_envelope(struct injection *in)
+{
+    return parse_mail_from(in) && parse_recipients(in) && parse_sender(in) && parse_stream(in);
+}
+
+/* ---- the message ------------------------------------------------------------------------- */
+
+static const char *where(const struct rpc_request *request)
+{
+    return json_object_get(request->params, "size") ? "/size" : "/message";
+}
+
+static bool too_large(struct rpc_request *request, uint64_t bytes)
+{
+    rpc_error(request, RPC_E_OURS, "message_too_large", where(request),
+              "%llu bytes are over limits.message_bytes (%u)", (unsigned long long)bytes,
+              request->ctl->config.limits.message_bytes);
+    return false;
+}
+
+static bool decode(struct rpc_request *request, const json_t *message)
+{
+    size_t len = json_string_length(message), limit = request->ctl->config.limits.message_bytes;
+    if (len / 4 * 3 > limit + 3) {
+        return too_large(request, len / 4 * 3);
+    }
+    request->raw = ctl_must(malloc(len / 4 * 3 + 4));
+    int n =
+        len % 4 == 0 && len <= INT32_MAX
+            ? EVP_DecodeBlock(request->raw, (const uint8_t *)json_string_value(message), (int)len)
+            : -1;
+    if (n < 0) {
+        rpc_error(request, RPC_E_PARAMS, NULL, "/message",
+                  "\"message\" must be base64 (RFC 4648 4)");
+        return false;
+    }
+    const char *text = json_string_value(message);
+    size_t padding = len > 1 && text[len - 1] == '=' ? 1u + (text[len - 2] == '=') : 0;
+    request->raw_len = (size_t)n - padding; /* the decoder counts padding as bytes */
+    return true;
+}
+
+static bool get_bytes(struct rpc_request *request)
+{
+    json_t *message = json_object_get(request->params, "message");
+    json_t *size = json_object_get(request->params, "size");
+    if ((message != NULL) == (size != NULL)) {
+        rpc_error(
+            request, RPC_E_PARAMS, NULL, "",
+            "either \"message\" (base64) or \"size\" with raw bytes after the line is needed");
+        return false;
+    }
+    if (size) {
+        json_int_t bytes = json_integer_value(size);
+        if (!json_is_integer(size) || bytes <= 0) {
+            rpc_error(request, RPC_E_PARAMS, NULL, "/size",
+                      "\"size\" must be a whole number of bytes, 1 or more");
+            return false;
+        }
+        return request->raw != NULL || too_large(request, (uint64_t)bytes);
+    }
+    if (!json_is_string(message)) {
+        rpc_error(request, RPC_E_PARAMS, NULL, "/message", "\"message\" must be a text of base64");
+        return false;
+    }
+    return decode(request, message) &&
+           (request->raw_len <= request->ctl->config.limits.message_bytes ||
+            too_large(request, request->raw_len));
+}
+
+/* A lane must be able to hold it: its list of dots may be larger than itself. */
+static bool fits_a_lane(struct injection *in)
+{
+    uint64_t needed = in->wire.len + in->wire.n_stuff * sizeof in->wire.stuff[0] + (64u << 10);
+    if (needed <= in->request->ctl->config.dp.arena_bytes) {
+        return true;
+    }
+    rpc_error(
+        in->request, RPC_E_OURS, "message_too_large", where(in->request),
+        "it needs %llu bytes in a lane, over dataplane.arena_mb: make that larger, or the message "
+        "smaller",
+        (unsigned long long)needed);
+    return false;
+}
+
+static bool make_wire(struct injection *in, uint64_t id, int64_t now_ms)
+{
+    struct rpc_request *request = in->request;
+    const struct wire_defaults defaults = {request->ctl->config.hostname, id, now_ms / 1000};
+    char error[512];
+    if (!wire_message_make(request->raw, request->raw_len, &defaults, &in->wire, error,
+                           sizeof error)) {
+        rpc_error(request, RPC_E_OURS, "bad_message", where(request), "%s", error);
+        return false;
+    }
+    free(request->raw);
+    request->raw = NULL;
+    return fits_a_lane(in);
+}
+
+/* ---- the store --------------------------------------------------------------------------- */
+
+static void refuse_store(struct rpc_request *request, enum store_status status)
+{
+    switch (status) {
+    case STORE_OK:
+    case STORE_E_IO:
+        rpc_error(
+            request, RPC_E_OURS, "spool_error", NULL,
+            "the spool could not be written: nothing was accepted, try later; the log says more");
+        break;
+    case STORE_E_FULL:
+        rpc_error(request, RPC_E_OURS, "spool_full", NULL,
+                  "the spool is full (free space is below its watermark, or spool.max_mb is "
+                  "reached): try later");
+        break;
+    case STORE_E_CLOSED:
+        rpc_error(request, RPC_E_OURS, "draining", NULL, "the daemon is shutting down: try later");
+        break;
+    }
+}
+
+static void on_durable(void *user, enum store_status status)
+{
+    struct injection *in = user;
+    struct ctl *ctl = in->request->ctl;
+    char id[EVENT_ID_TEXT];
+    if (status != STORE_OK) {
+        refuse_store(in->request, status);
+        injection_free(in);
+        return;
+    }
+    ctl->counts.accepted++;
+    dispatch_add_message(ctl, in->accept.message.id, in->sender, in->rcpts, in->n_recipients,
+                         in->accept.message.accepted_ms);
+    rpc_result(in->request,
+               json_pack("{s:s, s:i, s:I, s:s}", "id", event_id_text(in->accept.message.id, id),
+                         "recipients", (int)in->n_recipients, "bytes", (json_int_t)in->wire.len,
+                         "durability", "durable"));
+    injection_free(in);
+}
+
+static char *accepted_event(const struct injection *in, uint64_t id, int64_t now_ms)
+{
+    char text[EVENT_ID_TEXT];
+    json_t *event = event_new("accepted", now_ms);
+    (void)json_object_set_new(event, "id", json_string(event_id_text(id, text)));
+    (void)json_object_set_new(event, "sender",
+                              json_string(in->request->ctl->config.senders[in->sender].name));
+    (void)json_object_set_new(event, "stream", json_string(in->stream));
+    (void)json_object_set_new(event, "mail_from", json_string(in->mail_from.text));
+    (void)json_object_set_new(event, "recipients", json_integer(in->n_recipients));
+    (void)json_object_set_new(event, "bytes", json_integer((json_int_t)in->wire.len));
+    return event_text(event);
+}
+
+static void give_to_store(struct injection *in, uint64_t id, int64_t now_ms)
+{
+    struct ctl *ctl = in->request->ctl;
+    enum store_status status = STORE_OK;
+    in->rcpts = ctl_must(calloc(in->n_recipients, sizeof in->rcpts[0]));
+    for (uint32_t i = 0; i < in->n_recipients; i++) {
+        in->rcpts[i] = (struct store_rcpt){
+            .address = in->recipients[i].text, .domain = in->recipients[i].domain, .last = ""};
+    }
+    in->event = accepted_event(in, id, now_ms);
+    in->accept = (struct store_accept){
+        .message =
+            {
+                .id = id,
+                .accepted_ms = now_ms,
+                .expires_ms = now_ms + (int64_t)ctl->config.delivery.expire_s * 1000,
+                .sender = ctl->config.senders[in->sender].name,
+                .stream = in->stream,
+                .mail_from = in->mail_from.text,
+                .needs = message_needs(&in->wire, in->utf8),
+                .n_recipients = in->n_recipients,
+                .body_bytes = in->wire.len,
+                .dsn_for = "",
+            },
+        .recipients = in->rcpts,
+        .body = in->wire.data,
+        .stuff = in->wire.stuff,
+        .n_stuff = in->wire.n_stuff,
+        .event_json = in->event,
+        .done = on_durable,
+        .user = in,
+    };
+    if (!store_accept(ctl->store, &in->accept, &status)) {
+        refuse_store(in->request, status);
+        injection_free(in);
+    }
+}
+
+void api_inject(struct rpc_request *request)
+{
+    if (request->ctl->stopping) {
+        rpc_error(request, RPC_E_OURS, "draining", NULL, "the daemon is shutting down: try later");
+        return;
+    }
+    struct injection *in = ctl_must(calloc(1, sizeof *in));
+    uint64_t id = store_next_id(request->ctl->store);
+    int64_t now_ms = ctl_time_ms();
+    in->request = request;
+    if (!parse_envelope(in) || !get_bytes(request) || !make_wire(in, id, now_ms)) {
+        injection_free(in); /* and the request is answered */
+        return;
+    }
+    give_to_store(in, id, now_ms);
+}

@@ -1,0 +1,28 @@
+/* api_private.h - between the api_*.c files: one function for each method, and reading of
+ * parameters. */
+#ifndef WIREPOST_API_PRIVATE_H
+#define WIREPOST_API_PRIVATE_H
+
+#include "control/api.h"
+
+void api_inject(struct rpc_request *request);
+void api_queue_list(struct rpc_request *request);
+void api_queue_show(struct rpc_request *request);
+void api_message_why(struct rpc_request *request);
+void api_stats(struct rpc_request *request);
+void api_lanes(struct rpc_request *request);
+void api_events(struct rpc_request *request);
+void api_config_get(struct rpc_request *request);
+void api_config_check(struct rpc_request *request);
+
+/* Optional parameters: true when absent (default) or right. A wrong one answers the request with
+ * -32602 and its path; the caller returns. */
+bool api_param_text(struct rpc_request *request, const char *key, const char *otherwise,
+                    const char **ret_text);
+bool api_param_bool(struct rpc_request *request, const char *key, bool otherwise, bool *ret_value);
+bool api_param_number(struct rpc_request *request, const char *key, uint64_t low, uint64_t high,
+                      uint64_t otherwise, uint64_t *ret_value);
+/* Needed: the id of a message. */
+bool api_param_id(struct rpc_request *request, const char *key, bool needed, uint64_t *ret_id);
+
+#endif

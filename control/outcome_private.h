@@ -1,0 +1,72 @@
+/* outcome_private.h - between outcome_record.c, outcome_text.c and outcome_dsn.c. */
+#ifndef WIREPOST_OUTCOME_PRIVATE_H
+#define WIREPOST_OUTCOME_PRIVATE_H
+
+#include "control/address.h"
+#include "control/groups.h"
+#include "control/outcome_record.h"
+#include "control/wire.h"
+
+/* How it went for one recipient. */
+struct verdict {
+    enum outcome_kind kind;
+    enum outcome_stage stage;
+    uint16_t code;
+    uint8_t enhanced[3];
+    bool expired;  /* bounced because there is no time left for another try */
+    uint8_t state; /* enum store_rcpt_state that follows */
+    int64_t next_try_ms;
+    char text[CHAN_TEXT_MAX];
+    char address[ADDRESS_MAX];
+    char *last, *event; /* JSON, owned */
+};
+
+struct ending {
+    struct ctl *ctl;
+    struct ctl_job *job;
+    int64_t now_ms;
+    int64_t due_ms; /* of the item; INT64_MAX: nothing of it is queued any more */
+
+    /* the message */
+    char sender[CONFIG_NAME_MAX], mail_from[ADDRESS_MAX], site[256];
+    int64_t accepted_ms;
+
+    /* the connection */
+    bool has_slot;
+    char source[IP_ADDR_TEXT_MAX], peer[IP_ADDR_TEXT_MAX], host[256];
+    uint32_t rtt_us, retransmissions;
+    uint64_t bytes;
+    double seconds;
+    int64_t started_ms;
+
+    /* the update */
+    uint32_t n;
+    struct verdict verdicts[CHAN_RCPT_MAX];
+    struct store_rcpt_update updates[CHAN_RCPT_MAX];
+    struct store_update update;
+    char *finished_event;
+
+    /* the bounce message */
+    bool has_dsn;
+    struct store_accept dsn;
+    struct store_rcpt dsn_rcpt;
+    struct address dsn_to;
+    struct wire_message dsn_wire;
+    char dsn_for[32];
+    char *dsn_event;
+
+    bool timer_used;
+    uv_timer_t timer;
+};
+
+/* JSON texts of API.md; malloc'ed. */
+char *outcome_last_text(const struct ending *e, const struct verdict *v);
+char *outcome_event_text(const struct ending *e, const struct verdict *v, uint32_t attempt);
+
+/* Fills e->dsn when a recipient bounced and there is somebody to tell. */
+bool outcome_dsn_make(struct ending *e);
+/* It is durable: into the queue with it. */
+void outcome_dsn_queue(struct ending *e);
+void outcome_dsn_free(struct ending *e);
+
+#endif

@@ -1,0 +1,94 @@
+/* outcome_text.c - outcomes as JSON: see outcome_private.h. */
+#include "control/outcome_private.h"
+
+#include "control/events.h"
+
+/* The receiver's words are bytes from the network; the engine has made them printable, but jansson
+ * wants UTF-8. */
+static json_t *words(const char *text)
+{
+    json_t *value = json_string(text);
+    if (value) {
+        return value;
+    }
+    char clean[CHAN_TEXT_MAX];
+    (void)snprintf(clean, sizeof clean, "%s", text);
+    for (char *at = clean; *at; at++) {
+        if ((unsigned char)*at >= 0x80) {
+            *at = '?';
+        }
+    }
+    return json_string(clean);
+}
+
+static json_t *enhanced(const struct verdict *v)
+{
+    char text[16] = "";
+    if (v->enhanced[0] != 0) {
+        (void)snprintf(text, sizeof text, "%u.%u.%u", v->enhanced[0], v->enhanced[1],
+                       v->enhanced[2]);
+    }
+    return json_string(text);
+}
+
+static void set(json_t *object, const char *key, json_t *value)
+{
+    INVARIANT(json_object_set_new(object, key, value) == 0);
+}
+
+static void set_reply(json_t *object, const struct ending *e, const struct verdict *v)
+{
+    set(object, "stage", json_string(outcome_stage_text(v->stage)));
+    set(object, "code", json_integer(v->code));
+    set(object, "enhanced", enhanced(v));
+    set(object, "text", words(v->text));
+    set(object, "source", json_string(e->source));
+    set(object, "peer", json_string(e->peer));
+    set(object, "host", words(e->host));
+}
+
+static void set_time(json_t *object, const char *key, int64_t unix_ms)
+{
+    char text[CTL_TIME_TEXT];
+    set(object, key, json_string(ctl_time_text(unix_ms, text)));
+}
+
+char *outcome_last_text(const struct ending *e, const struct verdict *v)
+{
+    json_t *object = ctl_must(json_object());
+    set_time(object, "at", e->now_ms);
+    set(object, "kind", json_string(outcome_kind_text(v->kind)));
+    set_reply(object, e, v);
+    return event_text(object);
+}
+
+static const char *reason(const struct ending *e, const struct verdict *v)
+{
+    return v->expired        ? "EXPIRED"
+           : e->job->planned ? strategy_reason_name(e->job->decision.reason)
+                             : "";
+}
+
+char *outcome_event_text(const struct ending *e, const struct verdict *v, uint32_t attempt)
+{
+    char id[EVENT_ID_TEXT];
+    json_t *event = event_new(outcome_kind_text(v->kind), e->now_ms);
+    set(event, "id", json_string(event_id_text(e->job->message_id, id)));
+    set(event, "recipient", json_string(v->address));
+    set(event, "attempt", json_integer(attempt));
+    set(event, "route", json_string(e->has_slot ? "dedicated" : ""));
+    set(event, "lane", e->has_slot ? json_integer(e->job->lane) : json_null());
+    set(event, "site", json_string(e->site));
+    set_reply(event, e, v);
+    set(event, "reason", json_string(reason(e, v)));
+    set(event, "evidence", json_string(e->job->planned ? e->job->decision.evidence : ""));
+    if (e->has_slot) {
+        set(event, "rtt_us", json_integer(e->rtt_us));
+        set(event, "retransmissions", json_integer(e->retransmissions));
+        set(event, "seconds", json_real(e->seconds));
+    }
+    if (v->state == STORE_RCPT_QUEUED) {
+        set_time(event, "next_try_at", v->next_try_ms);
+    }
+    return event_text(event);
+}
