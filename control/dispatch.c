@@ -77,13 +77,13 @@ static bool on_pick(void *user, const struct store_message *message,
     return false;
 }
 
-static void count_in_flight(struct ctl *ctl, const struct ctl_job *job)
+static void count_in_flight(struct ctl *ctl, struct ctl_job *job)
 {
     struct message_entry *entry = message_table_find(&ctl->messages, job->message_id);
-    if (entry) {
-        entry->in_flight += job->n;
-        ctl->counts.in_flight += job->n;
-    }
+    INVARIANT(entry != NULL);
+    entry->in_flight += job->n;
+    ctl->counts.in_flight += job->n;
+    job->flying = true;
 }
 
 /* Nothing of it can go now: back to the queue, or out of it. */

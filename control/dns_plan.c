@@ -20,7 +20,7 @@ static void bounce(struct dns_answer *answer, uint16_t code, uint8_t subject, ui
 void dns_plan_defer(const char *domain, const char *why, struct dns_answer *ret_answer)
 {
     *ret_answer = (struct dns_answer){.status = DNS_DEFER, .enhanced = {4, 4, 3}};
-    (void)snprintf(ret_answer->text, sizeof ret_answer->text, "%.150s: not resolved: %.90s", domain,
+    (void)snprintf(ret_answer->text, sizeof ret_answer->text, "%.140s: not resolved: %.90s", domain,
                    why);
 }
 

@@ -18,6 +18,7 @@ struct lane_body;
 struct ctl_job {
     struct ctl *ctl;
     struct queue_item item;
+    bool flying; /* counted as in flight */
     bool queued; /* item is valid: its message is in the queue */
     uint64_t message_id;
     uint32_t n;                      /* recipients picked */

@@ -223,9 +223,12 @@ static void count(struct ending *e)
 static void leave_flight(struct ctl *ctl, const struct ctl_job *job)
 {
     struct message_entry *entry = message_table_find(&ctl->messages, job->message_id);
-    if (entry && job->queued) {
+    if (!job->flying) {
+        return;
+    }
+    ctl->counts.in_flight -= job->n;
+    if (entry) { /* its last recipient may have ended with this job */
         entry->in_flight -= job->n;
-        ctl->counts.in_flight -= job->n;
     }
 }
 

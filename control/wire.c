@@ -11,7 +11,7 @@
 #include <time.h>
 
 #define LINE_MAX_BYTES 998u /* RFC 5322 2.1.1, without CRLF */
-#define ADDED_MAX      512u /* Date and Message-ID fields */
+#define ADDED_MAX      512u /* Date and Message-ID fields, each */
 
 struct line {
     const uint8_t *at;
@@ -130,7 +130,7 @@ static bool put_text(struct making *w, const char *text)
 
 static bool put_missing(struct making *w)
 {
-    char line[ADDED_MAX / 2];
+    char line[ADDED_MAX];
     if (!w->has_date) {
         time_t seconds = (time_t)w->defaults->unix_s;
         struct tm tm;
@@ -246,7 +246,7 @@ static size_t size_bound(const uint8_t *data, size_t len)
             break;
         }
     }
-    return len + lines * 2 + ADDED_MAX;
+    return len + lines * 2 + 2 * ADDED_MAX;
 }
 
 static bool convert(struct making *w)
