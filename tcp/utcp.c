@@ -27,6 +27,7 @@ static void fill_defaults(struct utcp_config *config)
     default_u32(&limits->copy_blocks, 4 * limits->connections);
     default_u32(&limits->rx_blocks, 4 * limits->connections);
     default_u32(&limits->listeners, 16);
+    default_u32(&limits->reassemblies, 16);
     default_u32(&config->rx_window_bytes, 32768);
     default_u32(&config->tx_queue_bytes, 262144);
     default_u32(&config->time_wait_ms, 60000);
@@ -43,14 +44,27 @@ static bool limits_are_sound(const struct utcp_limits *limits)
     return limits->connections <= CONN_INDEX_MAX && limits->time_wait <= most &&
            limits->addresses <= UINT16_MAX && limits->neighbours <= CONN_INDEX_MAX &&
            limits->segments <= most && limits->chunks <= most && limits->copy_blocks <= most &&
-           limits->rx_blocks <= most && limits->listeners <= UINT16_MAX;
+           limits->rx_blocks <= most && limits->listeners <= UINT16_MAX &&
+           limits->reassemblies <= UINT16_MAX;
+}
+
+static bool network_is_sound(const struct ip_addr *prefix, uint8_t prefix_len,
+                             const struct ip_addr *gateway, uint8_t family)
+{
+    if (prefix->family == 0)
+        return gateway->family == 0;
+    return prefix->family == family && prefix_len <= 8 * ip_addr_len(family) &&
+           (gateway->family == 0 || gateway->family == family);
 }
 
 static bool config_is_sound(const struct utcp_config *config)
 {
-    return limits_are_sound(&config->limits) && config->mtu >= IPV4_MTU_FLOOR &&
-           config->mtu <= MTU_MAX && config->prefix4.family == 4 && config->prefix4_len <= 32 &&
-           (config->gateway4.family == 0 || config->gateway4.family == 4) &&
+    const uint32_t mtu_floor = config->prefix6.family == 6 ? IPV6_MTU_FLOOR : IPV4_MTU_FLOOR;
+
+    return limits_are_sound(&config->limits) && config->mtu >= mtu_floor &&
+           config->mtu <= MTU_MAX && config->prefix4.family + config->prefix6.family != 0 &&
+           network_is_sound(&config->prefix4, config->prefix4_len, &config->gateway4, 4) &&
+           network_is_sound(&config->prefix6, config->prefix6_len, &config->gateway6, 6) &&
            (config->mac[0] & 1) == 0 && config->port_first <= config->port_last &&
            config->rx_window_bytes <= RX_WINDOW_MAX && config->tx_queue_bytes <= RX_WINDOW_MAX &&
            config->time_wait_ms <= TIME_WAIT_MS_MAX;
@@ -87,9 +101,10 @@ static bool init_tables(struct utcp *u)
     u->time_wait = calloc(limits->time_wait, sizeof *u->time_wait);
     u->listeners = calloc(limits->listeners, sizeof *u->listeners);
     u->replies = calloc(REPLIES_MAX, sizeof *u->replies);
+    u->reassemblies = calloc(limits->reassemblies, sizeof *u->reassemblies);
     return u->conn_links != NULL && u->event_links != NULL && u->room_links != NULL &&
            u->neighbour_links != NULL && u->time_wait != NULL && u->listeners != NULL &&
-           u->replies != NULL &&
+           u->replies != NULL && u->reassemblies != NULL &&
            utcp_map_init(&u->tuples, limits->connections + limits->time_wait) &&
            utcp_map_init(&u->address_map, limits->addresses) &&
            utcp_map_init(&u->neighbour_map, limits->neighbours) &&
@@ -122,6 +137,7 @@ static void release_memory(struct utcp *u)
     free(u->time_wait);
     free(u->listeners);
     free(u->replies);
+    free(u->reassemblies);
     free(u);
 }
 
@@ -225,7 +241,7 @@ const char *utcp_close_text(enum utcp_close_reason reason)
     case UTCP_CLOSE_UNREACHABLE:
         return "destination unreachable";
     case UTCP_CLOSE_LOCAL:
-        return "source address removed";
+        return "source address removed or taken";
     }
     return "?";
 }
@@ -257,6 +273,7 @@ void utcp_usage(const struct utcp *u, struct utcp_usage *ret_usage)
         .chunks = u->chunks.count - u->chunks.free,
         .copy_blocks = u->copy_blocks.count - u->copy_blocks.free,
         .rx_blocks = u->rx_blocks.count - u->rx_blocks.free,
+        .reassemblies = utcp_reassembly_count(u),
     };
 }
 

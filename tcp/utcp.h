@@ -1,5 +1,6 @@
 /*
- * utcp.h - Wirepost's TCP/IP stack for one lane: Ethernet, ARP, IPv4, ICMP, TCP (RFC 9293).
+ * utcp.h - Wirepost's TCP/IP stack for one lane: Ethernet, ARP, IPv4, ICMP, IPv6, ND, ICMPv6,
+ * TCP (RFC 9293).
  *
  * The stack is sans-IO. Frames, time and the secret are parameters; it makes no system call, takes
  * no lock and allocates nothing after utcp_create(). One instance belongs to one thread (a lane).
@@ -82,18 +83,23 @@ struct utcp_limits {
     uint32_t neighbours;  /* [1024] */
     uint32_t
         segments; /* [16 * connections] segments sent and not yet acknowledged, all connections */
-    uint32_t chunks;      /* [16 * connections] pieces of send queues, all connections */
-    uint32_t copy_blocks; /* [4 * connections] 512-byte blocks for utcp_send_copy() */
-    uint32_t rx_blocks;   /* [4 * connections] 2 KiB blocks for received bytes */
-    uint32_t listeners;   /* [16] */
+    uint32_t chunks;       /* [16 * connections] pieces of send queues, all connections */
+    uint32_t copy_blocks;  /* [4 * connections] 512-byte blocks for utcp_send_copy() */
+    uint32_t rx_blocks;    /* [4 * connections] 2 KiB blocks for received bytes */
+    uint32_t listeners;    /* [16] */
+    uint32_t reassemblies; /* [16] datagrams that wait for fragments, about 9 KiB each */
 };
 
 struct utcp_config {
     uint8_t mac[6];
-    uint16_t mtu;            /* of the link, 576..9216: IP bytes in a frame */
-    struct ip_addr prefix4;  /* the on-link network, and its length */
+    uint16_t mtu; /* of the link, 576..9216 (from 1280 on with IPv6): IP bytes in a frame */
+    struct ip_addr prefix4;  /* the on-link network, and its length; family 0: no IPv4 here */
     uint8_t prefix4_len;     /* 0..32 */
     struct ip_addr gateway4; /* family 0: none */
+    struct ip_addr
+        prefix6;         /* the same for IPv6; family 0: no IPv6 here (then mtu < 1280 is fine) */
+    uint8_t prefix6_len; /* 0..128 */
+    struct ip_addr gateway6; /* may be link-local; family 0: none */
     uint8_t secret[16]; /* SipHash key for ISNs and ports (RFC 6528, RFC 6056); random per start */
     bool tx_checksum_offload; /* the device fills IPv4, TCP and ICMP checksums: leave them as the
                                  pseudo-header sum that DPDK asks for */
@@ -113,9 +119,20 @@ void utcp_destroy(struct utcp *u);
 
 /* ---- source addresses -------------------------------------------------------------------- */
 
-/* Binds a source address: ARP requests for it are answered and it is announced (RFC 5227).
- * UTCP_E_EXISTS, UTCP_E_LIMIT, UTCP_E_CONFIG (a family that the link has no prefix for). */
+/* Binds a source address. IPv4: ARP requests for it are answered and it is announced (RFC 5227).
+ * IPv6: it is tentative for a second (RFC 4862 5.4); connections that are opened meanwhile wait.
+ * When another host turns out to have it, its connections end and utcp_connect() refuses it.
+ * The port must let frames for 33:33:xx:xx:xx:xx through. UTCP_E_EXISTS, UTCP_E_LIMIT,
+ * UTCP_E_CONFIG (a family that the link has no prefix for, or no address for a host). */
 int utcp_address_add(struct utcp *u, uint64_t now_ns, const struct ip_addr *addr);
+
+enum utcp_address_state {
+    UTCP_ADDRESS_NONE, /* not bound here */
+    UTCP_ADDRESS_TENTATIVE,
+    UTCP_ADDRESS_USABLE,
+    UTCP_ADDRESS_DUPLICATE, /* another host has it; remove it */
+};
+enum utcp_address_state utcp_address_state(const struct utcp *u, const struct ip_addr *addr);
 
 /* Unbinds it; its connections are reset and get UTCP_EV_CLOSED. UTCP_E_ADDRESS. */
 int utcp_address_remove(struct utcp *u, uint64_t now_ns, const struct ip_addr *addr);
@@ -225,8 +242,8 @@ enum utcp_close_reason {
     UTCP_CLOSE_REFUSED,     /* RST answered our SYN */
     UTCP_CLOSE_RESET,       /* RST later */
     UTCP_CLOSE_TIMEOUT,     /* R2 retransmissions without an answer (RFC 9293 3.8.3) */
-    UTCP_CLOSE_UNREACHABLE, /* ICMP says so while connecting, or no ARP answer */
-    UTCP_CLOSE_LOCAL,       /* our address was removed */
+    UTCP_CLOSE_UNREACHABLE, /* ICMP says so while connecting, or no answer to ARP or ND */
+    UTCP_CLOSE_LOCAL,       /* our address was removed, or is a duplicate */
 };
 const char *utcp_close_text(enum utcp_close_reason reason);
 
@@ -270,6 +287,7 @@ uint32_t utcp_connections(const struct utcp *u); /* alive now, TIME_WAIT left ou
 struct utcp_usage {
     uint32_t connections; /* handles that are not given back count too, whatever their state */
     uint32_t time_wait, addresses, neighbours, segments, chunks, copy_blocks, rx_blocks;
+    uint32_t reassemblies;
 };
 void utcp_usage(const struct utcp *u, struct utcp_usage *ret_usage);
 

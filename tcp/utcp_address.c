@@ -1,17 +1,23 @@
 /*
- * utcp_address.c - the source addresses of the lane, their announcement and defence (RFC 5227), and
- * listeners.
+ * utcp_address.c - the source addresses of the lane, their announcement and defence (RFC 5227),
+ * duplicate address detection (RFC 4862 5.4), and listeners.
  *
- * An address is announced ANNOUNCE_NUM times when it is added. When another host is seen to use it,
- * it is kept and defended with one announcement, at most every DEFEND_INTERVAL (RFC 5227 2.4 (c)):
- * a mail sender must not lose an address to a misconfigured neighbour. Probing before use (2.1) is
- * left out: addresses are assigned by the operator and taken over quickly after a restart.
+ *     add --IPv4--------------------------> USABLE --ANNOUNCE_NUM announcements-->
+ *     add --IPv6--> TENTATIVE --1 s of silence--> USABLE --the same-->
+ *                   TENTATIVE --somebody has it--> DUPLICATE (its connections are over)
+ *
+ * When another host is seen to use a usable address, it is kept and defended with one announcement,
+ * at most every DEFEND_INTERVAL (RFC 5227 2.4 (c)): a mail sender must not lose an address to a
+ * misconfigured neighbour. IPv4 probing before use (RFC 5227 2.1) is left out: addresses are
+ * assigned by the operator and taken over quickly after a restart.
  */
 #include "tcp/utcp_internal.h"
 
 #define ANNOUNCE_NUM         2u
 #define ANNOUNCE_INTERVAL_NS (2 * NS_PER_S)
 #define DEFEND_INTERVAL_NS   (10 * NS_PER_S)
+#define PROBE_NS             (1 * NS_PER_S) /* RFC 4861 10: RETRANS_TIMER */
+#define TRY_AGAIN_NS         NS_PER_MS      /* the reply queue was full */
 
 static uint64_t ip_hash(const struct utcp *u, const struct ip_addr *ip)
 {
@@ -23,9 +29,20 @@ static uint64_t ip_hash(const struct utcp *u, const struct ip_addr *ip)
     return low >> 32;
 }
 
-bool utcp_ip4_is_host(const uint8_t ip[4])
+static bool ip6_is_host(const uint8_t ip[16])
 {
-    return ip[0] != 0 && ip[0] != 127 && ip[0] < 224;
+    static const uint8_t zero[15] = {0};
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff}; /* RFC 4291 2.5.5.2 */
+
+    return ip[0] != 0xff && (memcmp(ip, zero, 15) != 0 || ip[15] > 1) &&
+           memcmp(ip, mapped, 12) != 0;
+}
+
+bool utcp_ip_is_host(uint8_t family, const uint8_t *ip)
+{
+    if (family == 6)
+        return ip6_is_host(ip);
+    return family == 4 && ip[0] != 0 && ip[0] != 127 && ip[0] < 224;
 }
 
 uint32_t utcp_address_find(const struct utcp *u, const struct ip_addr *ip)
@@ -37,63 +54,117 @@ uint32_t utcp_address_find(const struct utcp *u, const struct ip_addr *ip)
     return id;
 }
 
-uint32_t utcp_address_find4(const struct utcp *u, const uint8_t ip[4])
+uint32_t utcp_address_find_bytes(const struct utcp *u, uint8_t family, const uint8_t *ip)
 {
-    struct ip_addr addr = {.family = 4};
+    struct ip_addr addr = {.family = family};
 
-    memcpy(addr.bytes, ip, 4);
+    memcpy(addr.bytes, ip, ip_addr_len(family));
     return utcp_address_find(u, &addr);
 }
+
+enum utcp_address_state utcp_address_state(const struct utcp *u, const struct ip_addr *addr)
+{
+    const uint32_t id = utcp_address_find(u, addr);
+
+    return id == 0 ? UTCP_ADDRESS_NONE : (enum utcp_address_state)address_at(u, id)->state;
+}
+
+/* ---- announcing and detecting -------------------------------------------------------------- */
 
 /* False when the frame found no room. */
 static bool announce(struct utcp *u, uint32_t id)
 {
-    static const uint8_t broadcast[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
-    static const uint8_t nobody[6] = {0};
-    struct utcp_reply *reply = utcp_reply_new(u);
-    struct utcp_arp arp = {.op = ARP_REQUEST};
+    return address_at(u, id)->ip.family == 6 ? utcp_nd_announce(u, id) : utcp_arp_announce(u, id);
+}
 
-    if (reply == NULL)
-        return false;
-    memcpy(arp.sender_mac, u->config.mac, 6);
-    memcpy(arp.sender_ip, address_at(u, id)->ip.bytes, 4);
-    memcpy(arp.target_ip, address_at(u, id)->ip.bytes, 4);
-    reply->head_len = (uint16_t)utcp_arp_put(reply->head, broadcast, nobody, &arp);
-    COUNT(u, arp_announcements_out);
-    return true;
+static void wake_waiting(struct utcp *u, struct utcp_address *a)
+{
+    uint32_t id;
+
+    while ((id = utcp_list_pop(&a->waiting, u->conn_links)) != 0) {
+        conn_at(u, id)->queue = QUEUE_NONE;
+        utcp_conn_ready(u, conn_at(u, id));
+    }
+}
+
+/* RFC 4862 5.4.2: one probe, after we have told that we listen. Returns when to go on. */
+static uint64_t probe_step(struct utcp *u, uint64_t now_ns, uint32_t id)
+{
+    struct utcp_address *a = address_at(u, id);
+
+    if (a->report_owed && !utcp_nd_report(u, id))
+        return now_ns + TRY_AGAIN_NS;
+    a->report_owed = false;
+    if (!a->probed) {
+        a->probed = utcp_nd_probe(u, id);
+        return now_ns + (a->probed ? PROBE_NS : TRY_AGAIN_NS);
+    }
+    a->state = UTCP_ADDRESS_USABLE;
+    wake_waiting(u, a);
+    return now_ns;
+}
+
+static uint64_t announce_step(struct utcp *u, uint64_t now_ns, uint32_t id)
+{
+    struct utcp_address *a = address_at(u, id);
+
+    if (a->report_owed && !utcp_nd_report(u, id))
+        return now_ns + TRY_AGAIN_NS;
+    a->report_owed = false;
+    if (a->announcements_left == 0)
+        return TIME_NEVER_NS;
+    if (!announce(u, id))
+        return now_ns + TRY_AGAIN_NS;
+    a->announcements_left--;
+    return a->announcements_left > 0 ? now_ns + ANNOUNCE_INTERVAL_NS : TIME_NEVER_NS;
 }
 
 void utcp_address_on_timer(struct utcp *u, uint64_t now_ns, uint32_t id)
 {
-    struct utcp_address *a = address_at(u, id);
+    const struct utcp_address *a = address_at(u, id);
+    uint64_t next_ns = now_ns;
 
-    if (a->announcements_left == 0)
-        return;
-    if (!announce(u, id)) {
-        utcp_timer_arm(u, now_ns, timer_of_address(u, id), now_ns + NS_PER_MS);
-        return;
-    }
-    a->announcements_left--;
-    if (a->announcements_left > 0)
-        utcp_timer_arm(u, now_ns, timer_of_address(u, id), now_ns + ANNOUNCE_INTERVAL_NS);
+    if (a->state == UTCP_ADDRESS_TENTATIVE)
+        next_ns = probe_step(u, now_ns, id);
+    if (a->state == UTCP_ADDRESS_USABLE)
+        next_ns = announce_step(u, now_ns, id);
+    if (next_ns != TIME_NEVER_NS)
+        utcp_timer_arm(u, now_ns, timer_of_address(u, id), next_ns);
+}
+
+bool utcp_address_ready(struct utcp *u, struct utcp_conn *c)
+{
+    struct utcp_address *a = address_at(u, c->address);
+
+    if (a->state != UTCP_ADDRESS_TENTATIVE)
+        return true;
+    INVARIANT_HOT(c->queue == QUEUE_NONE);
+    c->queue = QUEUE_ADDRESS;
+    utcp_list_push(&a->waiting, u->conn_links, conn_id(u, c));
+    return false;
 }
 
 void utcp_address_conflict(struct utcp *u, uint64_t now_ns, uint32_t id)
 {
     struct utcp_address *a = address_at(u, id);
 
-    COUNT(u, arp_conflicts);
-    if (a->defended_ns != 0 && now_ns - a->defended_ns < DEFEND_INTERVAL_NS)
+    COUNT(u, address_conflicts);
+    if (a->state != UTCP_ADDRESS_USABLE ||
+        (a->defended_ns != 0 && now_ns - a->defended_ns < DEFEND_INTERVAL_NS))
         return;
     if (announce(u, id))
         a->defended_ns = now_ns == 0 ? 1 : now_ns;
 }
 
+/* ---- adding and removing ------------------------------------------------------------------- */
+
 int utcp_address_add(struct utcp *u, uint64_t now_ns, const struct ip_addr *addr)
 {
+    const struct ip_addr *prefix = addr->family == 6 ? &u->config.prefix6 : &u->config.prefix4;
+    struct utcp_address *a;
     uint32_t id;
 
-    if (addr->family != 4 || u->config.prefix4.family != 4 || !utcp_ip4_is_host(addr->bytes))
+    if (prefix->family == 0 || !utcp_ip_is_host(addr->family, addr->bytes))
         return UTCP_E_CONFIG;
     if (utcp_address_find(u, addr) != 0)
         return UTCP_E_EXISTS;
@@ -102,8 +173,13 @@ int utcp_address_add(struct utcp *u, uint64_t now_ns, const struct ip_addr *addr
         COUNT(u, limit_addresses);
         return UTCP_E_LIMIT;
     }
-    *address_at(u, id) =
-        (struct utcp_address){.ip = *addr, .announcements_left = ANNOUNCE_NUM, .used = true};
+    a = address_at(u, id);
+    *a = (struct utcp_address){
+        .ip = *addr, .announcements_left = ANNOUNCE_NUM, .state = UTCP_ADDRESS_USABLE};
+    if (addr->family == 6) {
+        a->state = UTCP_ADDRESS_TENTATIVE;
+        a->report_owed = true;
+    }
     utcp_map_put(&u->address_map, ip_hash(u, addr), id);
     utcp_address_on_timer(u, now_ns, id);
     return UTCP_OK;
@@ -123,6 +199,14 @@ static void reset_connections(struct utcp *u, uint64_t now_ns, uint32_t address)
         else if (!conn_is_over(c))
             utcp_conn_close(u, now_ns, c, UTCP_CLOSE_LOCAL);
     }
+}
+
+void utcp_address_duplicate(struct utcp *u, uint64_t now_ns, uint32_t id)
+{
+    COUNT(u, address_duplicates);
+    address_at(u, id)->state = UTCP_ADDRESS_DUPLICATE;
+    utcp_wheel_stop(&u->wheel, timer_of_address(u, id));
+    reset_connections(u, now_ns, id); /* none of them has sent anything yet */
 }
 
 static void drop_listeners(struct utcp *u, uint32_t address)
@@ -146,7 +230,7 @@ int utcp_address_remove(struct utcp *u, uint64_t now_ns, const struct ip_addr *a
     utcp_tw_drop_address(u, id);
     utcp_wheel_stop(&u->wheel, timer_of_address(u, id));
     utcp_map_remove(&u->address_map, ip_hash(u, addr), id);
-    address_at(u, id)->used = false;
+    address_at(u, id)->state = UTCP_ADDRESS_NONE;
     utcp_pool_put(&u->addresses, id);
     return UTCP_OK;
 }

@@ -22,9 +22,10 @@ int utcp_connect(struct utcp *u, uint64_t now_ns, const struct utcp_connect *req
     int error;
 
     tuple.address = utcp_address_find(u, &req->local);
-    if (tuple.address == 0)
+    if (tuple.address == 0 || address_at(u, tuple.address)->state == UTCP_ADDRESS_DUPLICATE)
         return UTCP_E_ADDRESS;
-    if (req->remote_port == 0 || !utcp_route(u, &req->remote, &next_hop))
+    if (req->remote_port == 0 || req->local.family != req->remote.family ||
+        !utcp_route(u, &req->remote, &next_hop))
         return UTCP_E_ROUTE;
     if (u->segs.free == 0) {
         COUNT(u, limit_segments);

@@ -113,6 +113,9 @@ static void check_queues(const struct utcp *u)
     for (uint32_t id = 1; id <= u->neighbours.count; id++)
         if (u->neighbours.used[id])
             queued += check_list(u, &neighbour_at(u, id)->waiting, QUEUE_NEIGHBOUR);
+    for (uint32_t id = 1; id <= u->addresses.count; id++)
+        if (u->addresses.used[id])
+            queued += check_list(u, &address_at(u, id)->waiting, QUEUE_ADDRESS);
     for (uint32_t id = 1; id <= u->conns.count; id++)
         if ((conn_at(u, id)->flags & CF_USED) != 0)
             queued -= conn_at(u, id)->queue != QUEUE_NONE ? 1u : 0u;

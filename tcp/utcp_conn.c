@@ -50,7 +50,9 @@ static void conn_init(const struct utcp *u, struct utcp_conn *c, const struct ut
     c->remote_port = tuple->remote_port;
     c->local_ip = address_at(u, tuple->address)->ip;
     c->mtu = u->config.mtu;
-    c->mss_peer = TCP_MSS_DEFAULT4;
+    if (c->local_ip.family == 6)
+        c->flags |= CF_IPV6;
+    c->mss_peer = c->local_ip.family == 6 ? TCP_MSS_DEFAULT6 : TCP_MSS_DEFAULT4;
     c->cc = &utcp_cc_newreno;
     c->rtx_deadline_ns = TIME_NEVER_NS;
     c->delack_deadline_ns = TIME_NEVER_NS;
@@ -105,6 +107,8 @@ void utcp_conn_unqueue(struct utcp *u, struct utcp_conn *c)
         list = &u->starved;
     else if (c->queue == QUEUE_NEIGHBOUR)
         list = &neighbour_at(u, c->neighbour)->waiting;
+    else if (c->queue == QUEUE_ADDRESS)
+        list = &address_at(u, c->address)->waiting;
     utcp_list_remove(list, u->conn_links, conn_id(u, c));
     c->queue = QUEUE_NONE;
 }
@@ -266,7 +270,7 @@ void utcp_conn_reset(struct utcp *u, uint64_t now_ns, struct utcp_conn *c)
 
 void utcp_conn_set_mss(struct utcp_conn *c)
 {
-    uint32_t mss = c->mtu - IPV4_LEN - TCP_LEN;
+    uint32_t mss = c->mtu - conn_headers_len(c);
 
     if (c->mss_peer < mss)
         mss = c->mss_peer;
@@ -282,8 +286,10 @@ void utcp_conn_set_mss(struct utcp_conn *c)
  * stays: nothing was lost to congestion. */
 void utcp_conn_lower_mtu(struct utcp *u, struct utcp_conn *c, uint32_t mtu)
 {
-    if (mtu < IPV4_MTU_FLOOR)
-        mtu = IPV4_MTU_FLOOR;
+    const uint32_t floor = conn_family(c) == 6 ? IPV6_MTU_FLOOR : IPV4_MTU_FLOOR;
+
+    if (mtu < floor)
+        mtu = floor;
     if (mtu >= c->mtu)
         return;
     COUNT(u, icmp_frag_needed);

@@ -85,10 +85,10 @@ void utcp_input_established(const struct input *in)
 
 static struct utcp_conn *listen_conn_new(struct input *in, const struct utcp_tuple *tuple)
 {
-    struct ip_addr remote = {.family = 4};
+    struct ip_addr remote = {.family = in->ip->family};
     struct utcp_conn *c;
 
-    memcpy(remote.bytes, in->ip->src, 4);
+    memcpy(remote.bytes, in->ip->src, ip_addr_len(remote.family));
     if (in->u->segs.free == 0 || utcp_conn_new(in->u, in->now_ns, tuple, &remote, &c) != UTCP_OK)
         return NULL;
     c->flags |= CF_EMBRYO | CF_PASSIVE;
@@ -189,7 +189,7 @@ static void input_syn_sent(struct input *in)
 static bool checksum_is_good(const struct utcp_ip *ip)
 {
     bool odd = false;
-    const uint32_t sum = utcp_sum_pseudo4(ip->src, ip->dst, IP_PROTO_TCP, (uint16_t)ip->len);
+    const uint32_t sum = utcp_sum_pseudo(ip->family, ip->src, ip->dst, IP_PROTO_TCP, ip->len);
 
     return utcp_sum_fold(utcp_sum_add(sum, ip->data, ip->len, &odd)) == 0xffff;
 }
@@ -236,7 +236,7 @@ void utcp_tcp_input(struct utcp *u, uint64_t now_ns, const struct utcp_ip *ip, c
         return;
     }
     COUNT(u, segs_in);
-    tuple = utcp_tuple_from_ip4(utcp_address_find4(u, ip->dst), ip->src, in.seg.dst_port,
-                                in.seg.src_port);
+    tuple = utcp_tuple_from_ip(utcp_address_find_bytes(u, ip->family, ip->dst), ip->family, ip->src,
+                               in.seg.dst_port, in.seg.src_port);
     dispatch(&in, &tuple);
 }

@@ -9,18 +9,27 @@
 
 /* ---- utcp_address.c: source addresses and listeners ---------------------------------------- */
 
-/* Address id of an IPv4 address in a packet, 0 when it is not ours. */
-uint32_t utcp_address_find4(const struct utcp *u, const uint8_t ip[4]);
+/* Address id of an address in a packet, 0 when it is not ours. */
+uint32_t utcp_address_find_bytes(const struct utcp *u, uint8_t family, const uint8_t *ip);
 uint32_t utcp_address_find(const struct utcp *u, const struct ip_addr *ip);
 void utcp_address_on_timer(struct utcp *u, uint64_t now_ns, uint32_t id);
+/* True when the source address of c may be used; otherwise c waits on its list. */
+bool utcp_address_ready(struct utcp *u, struct utcp_conn *c);
+/* Another host had tentative address `id` first (RFC 4862 5.4.5). */
+void utcp_address_duplicate(struct utcp *u, uint64_t now_ns, uint32_t id);
 /* Another host claims address `id` (RFC 5227 2.4). */
 void utcp_address_conflict(struct utcp *u, uint64_t now_ns, uint32_t id);
 const struct utcp_listener *utcp_listener_find(const struct utcp *u, uint32_t address,
                                                uint16_t port);
-/* May a host have this address (RFC 1122 3.2.1.3)? */
-bool utcp_ip4_is_host(const uint8_t ip[4]);
+/* May a host have this address (RFC 1122 3.2.1.3, RFC 4291 2.4)? */
+bool utcp_ip_is_host(uint8_t family, const uint8_t *ip);
 
-/* ---- utcp_neighbour.c: ARP ----------------------------------------------------------------- */
+/* ---- utcp_neighbour.c: next hops ----------------------------------------------------------- */
+
+uint32_t utcp_neighbour_find(const struct utcp *u, const struct ip_addr *ip);
+/* An answer came; `reachable` when it was one to our question. */
+void utcp_neighbour_learn(struct utcp *u, uint64_t now_ns, uint32_t id, const uint8_t mac[6],
+                          bool reachable);
 
 /* Takes a reference to the neighbour for `next_hop`; 0 when the table is full. */
 uint32_t utcp_neighbour_get(struct utcp *u, const struct ip_addr *next_hop, uint32_t asker);
@@ -31,7 +40,28 @@ bool utcp_route(const struct utcp *u, const struct ip_addr *remote, struct ip_ad
  * when the answer comes. */
 bool utcp_neighbour_ready(struct utcp *u, uint64_t now_ns, struct utcp_conn *c);
 void utcp_neighbour_on_timer(struct utcp *u, uint64_t now_ns, uint32_t id);
+
+/* ---- utcp_arp.c, utcp_nd.c: the frames of it ------------------------------------------------ */
+
+void utcp_arp_request(struct utcp *u, const struct utcp_neighbour *n);
+void utcp_nd_solicit(struct utcp *u, const struct utcp_neighbour *n);
+/* These are false when the frame found no room: try again. */
+bool utcp_arp_announce(struct utcp *u, uint32_t address);
+bool utcp_nd_announce(struct utcp *u, uint32_t address);
+bool utcp_nd_probe(struct utcp *u, uint32_t address);
+bool utcp_nd_report(struct utcp *u, uint32_t address);
 void utcp_arp_input(struct utcp *u, uint64_t now_ns, const uint8_t *p, uint32_t len);
+/* False when the packet is none of neighbour discovery or MLD. */
+bool utcp_nd_input(struct utcp *u, uint64_t now_ns, const struct utcp_ip *ip,
+                   const uint8_t src_mac[6]);
+
+/* ---- utcp_reassembly.c ---------------------------------------------------------------------- */
+
+/* True when the fragment made its datagram whole; *ret_ip is valid until the next fragment. */
+bool utcp_reassemble(struct utcp *u, uint64_t now_ns, const struct utcp_ip *fragment,
+                     struct utcp_ip *ret_ip);
+void utcp_reassembly_expire(struct utcp *u, uint64_t now_ns);
+uint32_t utcp_reassembly_count(const struct utcp *u);
 
 /* ---- utcp_reply.c: frames without a connection --------------------------------------------- */
 
@@ -52,6 +82,8 @@ void utcp_reply_echo(struct utcp *u, const struct utcp_ip *ip, const uint8_t mac
 
 void utcp_icmp_input(struct utcp *u, uint64_t now_ns, const struct utcp_ip *ip,
                      const uint8_t mac[6]);
+void utcp_icmp6_input(struct utcp *u, uint64_t now_ns, const struct utcp_ip *ip,
+                      const uint8_t mac[6]);
 
 /* ---- utcp_tuple.c: numbers that a connection is known by ------------------------------------ */
 
@@ -60,8 +92,8 @@ struct utcp_tuple {
     uint32_t address;
     uint16_t local_port, remote_port;
 };
-struct utcp_tuple utcp_tuple_from_ip4(uint32_t address, const uint8_t remote[4],
-                                      uint16_t local_port, uint16_t remote_port);
+struct utcp_tuple utcp_tuple_from_ip(uint32_t address, uint8_t family, const uint8_t *remote,
+                                     uint16_t local_port, uint16_t remote_port);
 /* A connection's id, or n_connections + 1 + index of a TIME-WAIT entry, or 0. */
 uint32_t utcp_tuple_find(const struct utcp *u, const struct utcp_tuple *tuple);
 void utcp_tuple_put(struct utcp *u, const struct utcp_tuple *tuple, uint32_t id);
@@ -110,6 +142,15 @@ static inline bool conn_is_over(const struct utcp_conn *c)
 static inline bool conn_is_synchronized(const struct utcp_conn *c)
 {
     return c->state >= UTCP_ESTABLISHED && c->state <= UTCP_LAST_ACK;
+}
+static inline uint8_t conn_family(const struct utcp_conn *c)
+{
+    return (c->flags & CF_IPV6) != 0 ? 6 : 4;
+}
+/* IP and TCP headers without options. */
+static inline uint32_t conn_headers_len(const struct utcp_conn *c)
+{
+    return ip_header_len(conn_family(c)) + TCP_LEN;
 }
 static inline uint32_t conn_pipe(const struct utcp_conn *c)
 {

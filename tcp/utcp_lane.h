@@ -14,7 +14,8 @@
  *     overlap, and begin after rcv_nxt. rcv_adv, the edge of the advertised window, never goes
  * back.
  *  5. A connection stands on at most one of: the ready list, the wait list of its neighbour, the
- *     list of those that wait for a segment (`queue` says which).
+ *     list of those that wait for a segment, the wait list of its tentative source address
+ *     (`queue` says which).
  *  6. A connection is in the tuple map from its start until it is over; then a TIME-WAIT entry may
  *     take its place.
  *  7. The wheel's timer of a connection is armed for the earliest of its deadlines, or earlier.
@@ -93,6 +94,7 @@ enum conn_queue {
     QUEUE_READY,
     QUEUE_NEIGHBOUR,
     QUEUE_STARVED,
+    QUEUE_ADDRESS,
 };
 
 /* utcp_conn.flags */
@@ -118,7 +120,7 @@ enum conn_queue {
 #define CF_IN_ROOM_LIST  0x00080000u
 #define CF_IN_EVENT_LIST 0x00100000u
 #define CF_SYN_RTX       0x00200000u /* SYN was sent more than once */
-#define CF_HELD          0x00400000u /* was established: what counts for resets */
+#define CF_IPV6          0x00400000u
 
 struct utcp_conn;
 
@@ -204,9 +206,12 @@ static_assert(sizeof(struct utcp_tw) <= 40, "TIME-WAIT entry grew");
 
 struct utcp_address {
     struct ip_addr ip;
+    uint8_t state; /* enum utcp_address_state; NONE: the slot is free */
     uint8_t announcements_left;
-    bool used;
-    uint64_t defended_ns; /* when it was defended last; 0: never */
+    bool report_owed;         /* MLD, IPv6 only */
+    bool probed;              /* the one DAD probe was sent */
+    struct utcp_list waiting; /* connections, while it is tentative */
+    uint64_t defended_ns;     /* when it was defended last; 0: never */
 };
 
 struct utcp_listener {
@@ -234,7 +239,25 @@ struct utcp_neighbour {
     struct utcp_list waiting;
 };
 
-/* A small frame that belongs to no connection: RST, echo reply, ARP, ACK in TIME-WAIT. */
+/* A datagram that waits for fragments. */
+#define REASSEMBLY_BYTES_MAX 9216u
+#define REASSEMBLY_UNITS     (REASSEMBLY_BYTES_MAX / 8u)
+#define REASSEMBLY_NS        (30 * NS_PER_S) /* RFC 8200 4.5: 60 s at most */
+
+struct utcp_reassembly {
+    uint8_t data[REASSEMBLY_BYTES_MAX];
+    uint64_t have[REASSEMBLY_UNITS / 64]; /* bit set: these 8 bytes came */
+    uint8_t src[16], dst[16];
+    uint64_t expires_ns; /* 0: the slot is free */
+    uint32_t id;
+    uint32_t len;   /* of the whole, 0 until its last fragment came */
+    uint32_t units; /* that came */
+    uint8_t family, proto, traffic_class;
+    bool has_first; /* proto and traffic_class are known */
+    bool spoiled;   /* fragments overlapped (RFC 5722): nothing more is taken */
+};
+
+/* A small frame that belongs to no connection: RST, echo reply, ARP, ND, ACK in TIME-WAIT. */
 struct utcp_reply {
     uint8_t head[UTCP_HEAD_MAX];
     uint8_t payload[REPLY_PAYLOAD_MAX];
@@ -263,10 +286,12 @@ struct utcp {
 
     struct utcp_listener *listeners;
     uint32_t n_listeners;
+    struct utcp_reassembly *reassemblies;
     struct utcp_reply *replies;
     uint32_t reply_first, reply_count;
     uint32_t port_counters[PORT_COUNTERS];
     uint32_t conns_alive;
+    uint64_t mld_answered_ns; /* when a query was answered last; 0: never */
 };
 
 static inline struct utcp_conn *conn_at(const struct utcp *u, uint32_t id)

@@ -1,5 +1,6 @@
 /*
- * utcp_neighbour.c - next hops and their MAC addresses: routing, the ARP cache (RFC 826).
+ * utcp_neighbour.c - next hops and their MAC addresses: routing, and the cache that ARP (RFC 826)
+ * and neighbour discovery (RFC 4861 7.3, without the DELAY state) fill.
  *
  *     FREE --get--> STALE without MAC = FAILED --use--> INCOMPLETE --answer--> REACHABLE
  *     INCOMPLETE --REQUESTS_MAX unanswered--> FAILED (those that wait and still connect are closed)
@@ -29,6 +30,15 @@ static uint64_t hop_hash(const struct utcp *u, const struct ip_addr *ip)
 
 /* ---- routing ------------------------------------------------------------------------------- */
 
+static bool prefix_holds(const struct ip_addr *prefix, uint8_t len, const struct ip_addr *ip)
+{
+    const uint32_t whole = len / 8u, bits = len % 8u;
+
+    if (prefix->family != ip->family || memcmp(prefix->bytes, ip->bytes, whole) != 0)
+        return false;
+    return bits == 0 || (prefix->bytes[whole] ^ ip->bytes[whole]) >> (8 - bits) == 0;
+}
+
 static uint32_t prefix_mask4(uint8_t len)
 {
     return len == 0 ? 0 : UINT32_MAX << (32 - len);
@@ -43,25 +53,32 @@ static bool is_prefix_end4(const struct utcp *u, uint32_t ip)
            (host == 0 || host == ~prefix_mask4(u->config.prefix4_len));
 }
 
+static bool is_link_local6(const struct ip_addr *ip)
+{
+    return ip->family == 6 && ip->bytes[0] == 0xfe && (ip->bytes[1] & 0xc0) == 0x80;
+}
+
 bool utcp_route(const struct utcp *u, const struct ip_addr *remote, struct ip_addr *ret_next_hop)
 {
-    const uint32_t ip = be32_get(remote->bytes);
-    const uint32_t net = be32_get(u->config.prefix4.bytes);
+    const bool v6 = remote->family == 6;
+    const struct ip_addr *prefix = v6 ? &u->config.prefix6 : &u->config.prefix4;
+    const struct ip_addr *gateway = v6 ? &u->config.gateway6 : &u->config.gateway4;
 
-    if (remote->family != 4 || !utcp_ip4_is_host(remote->bytes) ||
+    if (prefix->family == 0 || !utcp_ip_is_host(remote->family, remote->bytes) ||
         utcp_address_find(u, remote) != 0)
         return false;
-    if (((ip ^ net) & prefix_mask4(u->config.prefix4_len)) == 0) {
+    if (is_link_local6(remote) ||
+        prefix_holds(prefix, v6 ? u->config.prefix6_len : u->config.prefix4_len, remote)) {
         *ret_next_hop = *remote;
-        return !is_prefix_end4(u, ip);
+        return v6 || !is_prefix_end4(u, be32_get(remote->bytes));
     }
-    *ret_next_hop = u->config.gateway4;
-    return u->config.gateway4.family == 4;
+    *ret_next_hop = *gateway;
+    return gateway->family != 0;
 }
 
 /* ---- cache --------------------------------------------------------------------------------- */
 
-static uint32_t neighbour_find(const struct utcp *u, const struct ip_addr *ip)
+uint32_t utcp_neighbour_find(const struct utcp *u, const struct ip_addr *ip)
 {
     uint32_t id = utcp_map_first(&u->neighbour_map, hop_hash(u, ip));
 
@@ -90,7 +107,7 @@ static uint32_t neighbour_new(struct utcp *u, const struct ip_addr *ip)
 
 uint32_t utcp_neighbour_get(struct utcp *u, const struct ip_addr *next_hop, uint32_t asker)
 {
-    uint32_t id = neighbour_find(u, next_hop);
+    uint32_t id = utcp_neighbour_find(u, next_hop);
 
     if (id == 0)
         id = neighbour_new(u, next_hop);
@@ -114,25 +131,15 @@ void utcp_neighbour_put(struct utcp *u, uint32_t id)
 
 /* ---- asking -------------------------------------------------------------------------------- */
 
-/* A probe goes to the known MAC (RFC 1122 2.3.2.1), a first question to everybody. */
+/* A probe goes to the known MAC (RFC 1122 2.3.2.1, RFC 4861 7.3.3), a first question to all. */
 static void send_request(struct utcp *u, const struct utcp_neighbour *n)
 {
-    static const uint8_t broadcast[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
-    static const uint8_t nobody[6] = {0};
-    struct utcp_arp arp = {.op = ARP_REQUEST};
-    struct utcp_reply *reply;
-
-    if (!address_at(u, n->asker)->used)
+    if (address_at(u, n->asker)->state != UTCP_ADDRESS_USABLE)
         return;
-    reply = utcp_reply_new(u);
-    if (reply == NULL)
-        return;
-    memcpy(arp.sender_mac, u->config.mac, 6);
-    memcpy(arp.sender_ip, address_at(u, n->asker)->ip.bytes, 4);
-    memcpy(arp.target_ip, n->ip.bytes, 4);
-    reply->head_len = (uint16_t)utcp_arp_put(
-        reply->head, n->state == NEIGHBOUR_PROBE ? n->mac : broadcast, nobody, &arp);
-    COUNT(u, arp_requests_out);
+    if (n->ip.family == 6)
+        utcp_nd_solicit(u, n);
+    else
+        utcp_arp_request(u, n);
 }
 
 static void ask(struct utcp *u, uint64_t now_ns, uint32_t id, enum neighbour_state state)
@@ -149,6 +156,8 @@ bool utcp_neighbour_ready(struct utcp *u, uint64_t now_ns, struct utcp_conn *c)
 {
     struct utcp_neighbour *n = neighbour_at(u, c->neighbour);
 
+    if (!utcp_address_ready(u, c))
+        return false;
     if (n->state == NEIGHBOUR_REACHABLE || n->state == NEIGHBOUR_PROBE)
         return true;
     n->asker = c->address;
@@ -170,7 +179,7 @@ static void neighbour_fail(struct utcp *u, uint64_t now_ns, struct utcp_neighbou
 {
     uint32_t id;
 
-    COUNT(u, arp_failures);
+    COUNT(u, neighbour_failures);
     n->state = NEIGHBOUR_FAILED;
     while ((id = utcp_list_pop(&n->waiting, u->conn_links)) != 0) {
         struct utcp_conn *c = conn_at(u, id);
@@ -200,68 +209,24 @@ void utcp_neighbour_on_timer(struct utcp *u, uint64_t now_ns, uint32_t id)
     }
 }
 
-/* ---- ARP input ----------------------------------------------------------------------------- */
+/* ---- answers ------------------------------------------------------------------------------- */
 
-/* The merge step of RFC 826: an entry that exists learns the address, whatever kind of ARP it was.
- */
-static bool learn(struct utcp *u, uint64_t now_ns, const struct utcp_arp *arp)
+void utcp_neighbour_learn(struct utcp *u, uint64_t now_ns, uint32_t id, const uint8_t mac[6],
+                          bool reachable)
 {
-    struct ip_addr ip = {.family = 4};
-    struct utcp_neighbour *n;
-    uint32_t id, waiting;
+    struct utcp_neighbour *n = neighbour_at(u, id);
+    uint32_t waiting;
 
-    memcpy(ip.bytes, arp->sender_ip, 4);
-    id = neighbour_find(u, &ip);
-    if (id == 0)
-        return false;
-    n = neighbour_at(u, id);
-    memcpy(n->mac, arp->sender_mac, 6);
-    n->state = NEIGHBOUR_REACHABLE;
-    utcp_timer_arm(u, now_ns, timer_of_neighbour(u, id), now_ns + REACHABLE_NS);
+    memcpy(n->mac, mac, 6);
+    if (reachable) {
+        n->state = NEIGHBOUR_REACHABLE;
+        utcp_timer_arm(u, now_ns, timer_of_neighbour(u, id), now_ns + REACHABLE_NS);
+    } else {
+        n->state = NEIGHBOUR_STALE;
+        utcp_wheel_stop(&u->wheel, timer_of_neighbour(u, id));
+    }
     while ((waiting = utcp_list_pop(&n->waiting, u->conn_links)) != 0) {
         conn_at(u, waiting)->queue = QUEUE_NONE;
         utcp_conn_ready(u, conn_at(u, waiting));
     }
-    return true;
-}
-
-static void answer(struct utcp *u, const struct utcp_arp *request)
-{
-    struct utcp_reply *reply = utcp_reply_new(u);
-    struct utcp_arp arp = {.op = ARP_REPLY};
-
-    COUNT(u, arp_requests_in);
-    if (reply == NULL)
-        return;
-    memcpy(arp.sender_mac, u->config.mac, 6);
-    memcpy(arp.sender_ip, request->target_ip, 4);
-    memcpy(arp.target_ip, request->sender_ip, 4);
-    reply->head_len =
-        (uint16_t)utcp_arp_put(reply->head, request->sender_mac, request->sender_mac, &arp);
-}
-
-void utcp_arp_input(struct utcp *u, uint64_t now_ns, const uint8_t *p, uint32_t len)
-{
-    struct utcp_arp arp;
-    uint32_t own;
-    bool learned;
-
-    /* A group address as sender would make us send unicast traffic to everybody. */
-    if (!utcp_arp_parse(p, len, &arp) || (arp.sender_mac[0] & 1) != 0) {
-        COUNT(u, drop_arp_malformed);
-        return;
-    }
-    own = utcp_address_find4(u, arp.sender_ip);
-    if (own != 0) {
-        if (memcmp(arp.sender_mac, u->config.mac, 6) != 0)
-            utcp_address_conflict(u, now_ns, own);
-        else
-            COUNT(u, drop_arp_unused);
-        return;
-    }
-    learned = learn(u, now_ns, &arp);
-    if (arp.op == ARP_REQUEST && utcp_address_find4(u, arp.target_ip) != 0)
-        answer(u, &arp);
-    else if (!learned)
-        COUNT(u, drop_arp_unused);
 }

@@ -27,7 +27,7 @@ static uint32_t put_syn_options(const struct utcp *u, const struct utcp_conn *c,
 {
     const bool offer = c->state == UTCP_SYN_SENT; /* an answer repeats only what was offered */
     const struct utcp_options options = {
-        .mss = (uint16_t)(u->config.mtu - IPV4_LEN - TCP_LEN),
+        .mss = (uint16_t)(u->config.mtu - conn_headers_len(c)),
         .has_wscale = offer || (c->flags & CF_WSCALE) != 0,
         .wscale = u->rcv_wscale,
         .has_timestamps = offer || (c->flags & CF_TIMESTAMPS) != 0,
@@ -74,11 +74,10 @@ static uint16_t advertise_window(const struct utcp *u, struct utcp_conn *c, uint
     return (uint16_t)field;
 }
 
-static void put_checksum(const struct utcp *u, const struct utcp_frame *frame, const uint8_t *ip,
-                         uint8_t *tcp, uint32_t header_len)
+static void put_checksum(const struct utcp *u, const struct utcp_frame *frame,
+                         const struct utcp_ip_header *ip, uint8_t *tcp, uint32_t header_len)
 {
-    uint32_t sum = utcp_sum_pseudo4(ip + 12, ip + 16, IP_PROTO_TCP,
-                                    (uint16_t)(header_len + frame->payload_len));
+    uint32_t sum = utcp_sum_pseudo(ip->family, ip->src, ip->dst, IP_PROTO_TCP, ip->payload_len);
     bool odd = false;
 
     if (u->config.tx_checksum_offload) {
@@ -103,8 +102,13 @@ static void note_ack_sent(struct utcp_conn *c)
 static void build(struct utcp *u, uint64_t now_ns, struct utcp_conn *c, const struct plan *plan,
                   struct utcp_frame *frame)
 {
-    uint8_t *ip = frame->head + ETH_LEN;
-    uint8_t *tcp = ip + IPV4_LEN;
+    const uint8_t family = conn_family(c);
+    uint8_t *tcp = frame->head + ETH_LEN + ip_header_len(family);
+    struct utcp_ip_header ip = {.src = address_at(u, c->address)->ip.bytes,
+                                .dst = c->remote,
+                                .family = family,
+                                .proto = IP_PROTO_TCP,
+                                .without_checksum = u->config.tx_checksum_offload};
     struct utcp_tcp_header header = {
         .src_port = c->local_port,
         .dst_port = c->remote_port,
@@ -120,16 +124,17 @@ static void build(struct utcp *u, uint64_t now_ns, struct utcp_conn *c, const st
     frame->n_slices = frame->payload_len = 0;
     if (plan->seg != NULL)
         utcp_sendq_gather(u, plan->seg, frame);
-    utcp_eth_put(frame->head, neighbour_at(u, c->neighbour)->mac, u->config.mac, ETH_TYPE_IPV4);
-    utcp_ipv4_put(ip, address_at(u, c->address)->ip.bytes, c->remote, IP_PROTO_TCP,
-                  tcp_len + frame->payload_len, !u->config.tx_checksum_offload);
+    ip.payload_len = tcp_len + frame->payload_len;
+    utcp_eth_put(frame->head, neighbour_at(u, c->neighbour)->mac, u->config.mac,
+                 ip_eth_type(family));
+    (void)utcp_ip_put(frame->head + ETH_LEN, &ip);
     utcp_tcp_put(tcp, &header);
-    put_checksum(u, frame, ip, tcp, tcp_len);
-    frame->head_len = ETH_LEN + IPV4_LEN + tcp_len;
+    put_checksum(u, frame, &ip, tcp, tcp_len);
+    frame->head_len = (uint32_t)(tcp - frame->head) + tcp_len;
     frame->l2_len = ETH_LEN;
-    frame->l3_len = IPV4_LEN;
+    frame->l3_len = (uint8_t)ip_header_len(family);
     frame->l4_len = (uint8_t)tcp_len;
-    frame->ip_family = 4;
+    frame->ip_family = family;
     if ((plan->flags & TCP_ACK) != 0)
         note_ack_sent(c);
 }

@@ -297,7 +297,7 @@ static uint32_t window_gain(const struct utcp *u, const struct utcp_conn *c)
 static uint32_t window_step(const struct utcp *u, const struct utcp_conn *c)
 {
     const uint32_t half = u->config.rx_window_bytes / 2;
-    const uint32_t mss = (uint32_t)c->mtu - IPV4_LEN - TCP_LEN;
+    const uint32_t mss = (uint32_t)c->mtu - conn_headers_len(c);
 
     return half < mss ? half : mss;
 }

@@ -1,6 +1,6 @@
 /*
  * utcp_reply.c - small frames that belong to no connection, in a bounded ring: RST for a stray
- * segment, ACK of TIME-WAIT, echo reply, ARP.
+ * segment, ACK of TIME-WAIT, echo reply, ARP and ND.
  *
  * Answers go back to the MAC address that the question came from, without a neighbour entry: what
  * strangers send must not use up the neighbour table. When the ring is full an answer is dropped
@@ -43,34 +43,56 @@ bool utcp_reply_pop(struct utcp *u, struct utcp_frame *frame)
     return true;
 }
 
-/* Ethernet, IPv4 and checksums around a TCP header whose options are already in place. */
-static void finish_tcp(const struct utcp *u, struct utcp_reply *reply, const uint8_t mac[6],
-                       const uint8_t src[4], const uint8_t dst[4],
+/* Who a frame is for, and from whom. */
+struct reply_to {
+    const uint8_t *mac, *src, *dst;
+    uint8_t family;
+};
+
+static struct reply_to reply_to_sender(const struct utcp_ip *ip, const uint8_t mac[6])
+{
+    return (struct reply_to){.mac = mac, .src = ip->dst, .dst = ip->src, .family = ip->family};
+}
+
+static uint8_t *tcp_of(struct utcp_reply *reply, uint8_t family)
+{
+    return reply->head + ETH_LEN + ip_header_len(family);
+}
+
+/* Ethernet, IP and checksums around a TCP header whose options are already in place. */
+static void finish_tcp(const struct utcp *u, struct utcp_reply *reply, const struct reply_to *to,
                        const struct utcp_tcp_header *header)
 {
     const bool offload = u->config.tx_checksum_offload;
     const uint16_t len = (uint16_t)(TCP_LEN + header->options_len);
-    uint8_t *tcp = reply->head + ETH_LEN + IPV4_LEN;
-    uint32_t sum = utcp_sum_pseudo4(src, dst, IP_PROTO_TCP, len);
+    const struct utcp_ip_header ip = {.src = to->src,
+                                      .dst = to->dst,
+                                      .payload_len = len,
+                                      .family = to->family,
+                                      .proto = IP_PROTO_TCP,
+                                      .without_checksum = offload};
+    uint8_t *tcp = tcp_of(reply, to->family);
+    uint32_t sum = utcp_sum_pseudo(to->family, to->src, to->dst, IP_PROTO_TCP, len);
     bool odd = false;
 
-    utcp_eth_put(reply->head, mac, u->config.mac, ETH_TYPE_IPV4);
-    utcp_ipv4_put(reply->head + ETH_LEN, src, dst, IP_PROTO_TCP, len, !offload);
+    utcp_eth_put(reply->head, to->mac, u->config.mac, ip_eth_type(to->family));
+    (void)utcp_ip_put(reply->head + ETH_LEN, &ip);
     utcp_tcp_put(tcp, header);
     if (offload)
         be16_put(tcp + TCP_CHECKSUM_AT, utcp_sum_fold(sum));
     else
         be16_put(tcp + TCP_CHECKSUM_AT,
                  (uint16_t)~utcp_sum_fold(utcp_sum_add(sum, tcp, len, &odd)));
-    reply->head_len = (uint16_t)(ETH_LEN + IPV4_LEN + len);
-    reply->ip_family = 4;
-    reply->l3_len = IPV4_LEN;
+    reply->head_len = (uint16_t)(ETH_LEN + ip_header_len(to->family) + len);
+    reply->ip_family = to->family;
+    reply->l3_len = (uint8_t)ip_header_len(to->family);
     reply->l4_len = (uint8_t)len;
 }
 
 void utcp_reply_rst(struct utcp *u, const struct utcp_ip *ip, const uint8_t mac[6],
                     const struct utcp_segment *seg)
 {
+    const struct reply_to to = reply_to_sender(ip, mac);
     struct utcp_tcp_header header = {.src_port = seg->dst_port, .dst_port = seg->src_port};
     struct utcp_reply *reply = utcp_reply_new(u);
 
@@ -83,7 +105,7 @@ void utcp_reply_rst(struct utcp *u, const struct utcp_ip *ip, const uint8_t mac[
         header.ack = seg->seq + utcp_segment_seq_len(seg);
         header.flags = TCP_RST | TCP_ACK;
     }
-    finish_tcp(u, reply, mac, ip->dst, ip->src, &header);
+    finish_tcp(u, reply, &to, &header);
     COUNT(u, rsts_out);
     COUNT(u, segs_out);
 }
@@ -91,6 +113,10 @@ void utcp_reply_rst(struct utcp *u, const struct utcp_ip *ip, const uint8_t mac[
 void utcp_reply_conn_rst(struct utcp *u, uint64_t now_ns, struct utcp_conn *c)
 {
     const struct utcp_neighbour *n = neighbour_at(u, c->neighbour);
+    const struct reply_to to = {.mac = n->mac,
+                                .src = address_at(u, c->address)->ip.bytes,
+                                .dst = c->remote,
+                                .family = conn_family(c)};
     struct utcp_tcp_header header = {.src_port = c->local_port,
                                      .dst_port = c->remote_port,
                                      .seq = c->snd_nxt,
@@ -105,10 +131,9 @@ void utcp_reply_conn_rst(struct utcp *u, uint64_t now_ns, struct utcp_conn *c)
     if (reply == NULL)
         return;
     if ((c->flags & CF_TIMESTAMPS) != 0)
-        header.options_len =
-            (uint8_t)utcp_options_put_timestamps(reply->head + ETH_LEN + IPV4_LEN + TCP_LEN,
-                                                 time_ms(now_ns) + c->ts_offset, c->ts_recent);
-    finish_tcp(u, reply, n->mac, address_at(u, c->address)->ip.bytes, c->remote, &header);
+        header.options_len = (uint8_t)utcp_options_put_timestamps(
+            tcp_of(reply, to.family) + TCP_LEN, time_ms(now_ns) + c->ts_offset, c->ts_recent);
+    finish_tcp(u, reply, &to, &header);
     COUNT(u, rsts_out);
     COUNT(u, segs_out);
 }
@@ -116,8 +141,9 @@ void utcp_reply_conn_rst(struct utcp *u, uint64_t now_ns, struct utcp_conn *c)
 void utcp_reply_time_wait(struct utcp *u, uint64_t now_ns, const struct utcp_ip *ip,
                           const uint8_t mac[6], const struct utcp_tw *tw)
 {
+    const struct reply_to to = reply_to_sender(ip, mac);
     const struct utcp_tuple tuple =
-        utcp_tuple_from_ip4(tw->address, ip->src, tw->local_port, tw->remote_port);
+        utcp_tuple_from_ip(tw->address, ip->family, ip->src, tw->local_port, tw->remote_port);
     struct utcp_tcp_header header = {.src_port = tw->local_port,
                                      .dst_port = tw->remote_port,
                                      .seq = tw->snd_nxt,
@@ -130,40 +156,50 @@ void utcp_reply_time_wait(struct utcp *u, uint64_t now_ns, const struct utcp_ip 
         return;
     if (tw->has_timestamps)
         header.options_len = (uint8_t)utcp_options_put_timestamps(
-            reply->head + ETH_LEN + IPV4_LEN + TCP_LEN,
-            time_ms(now_ns) + utcp_tuple_ts_offset(u, &tuple), tw->ts_recent);
-    finish_tcp(u, reply, mac, ip->dst, ip->src, &header);
+            tcp_of(reply, to.family) + TCP_LEN, time_ms(now_ns) + utcp_tuple_ts_offset(u, &tuple),
+            tw->ts_recent);
+    finish_tcp(u, reply, &to, &header);
     COUNT(u, segs_out);
+}
+
+/* The sum before the ICMP header: ICMPv6 counts a pseudo-header. */
+static uint32_t icmp_sum_start(const struct utcp_ip *ip)
+{
+    return ip->family == 6 ? utcp_sum_pseudo(6, ip->dst, ip->src, IP_PROTO_ICMP6, ip->len) : 0;
 }
 
 /* ip->data is an echo request with a right checksum. */
 void utcp_reply_echo(struct utcp *u, const struct utcp_ip *ip, const uint8_t mac[6])
 {
     const uint32_t payload_len = ip->len - ICMP_LEN;
+    const struct utcp_ip_header header = {.src = ip->dst,
+                                          .dst = ip->src,
+                                          .payload_len = ip->len,
+                                          .family = ip->family,
+                                          .proto = ip->proto};
     struct utcp_reply *reply;
     uint8_t *icmp;
     uint32_t sum;
     bool odd = false;
 
-    if (payload_len > REPLY_PAYLOAD_MAX) {
+    if (payload_len > REPLY_PAYLOAD_MAX || ip->len + ip_header_len(ip->family) > u->config.mtu) {
         COUNT(u, icmp_echo_too_long);
         return;
     }
     reply = utcp_reply_new(u);
     if (reply == NULL)
         return;
-    utcp_eth_put(reply->head, mac, u->config.mac, ETH_TYPE_IPV4);
-    utcp_ipv4_put(reply->head + ETH_LEN, ip->dst, ip->src, IP_PROTO_ICMP, ip->len, true);
-    icmp = reply->head + ETH_LEN + IPV4_LEN;
+    utcp_eth_put(reply->head, mac, u->config.mac, ip_eth_type(ip->family));
+    icmp = reply->head + ETH_LEN + utcp_ip_put(reply->head + ETH_LEN, &header);
     memcpy(icmp, ip->data, ICMP_LEN);
-    icmp[0] = ICMP_ECHO_REPLY;
+    icmp[0] = ip->family == 6 ? ICMP6_ECHO_REPLY : ICMP_ECHO_REPLY;
     be16_put(icmp + 2, 0);
     memcpy(reply->payload, ip->data + ICMP_LEN, payload_len);
-    sum = utcp_sum_add(0, icmp, ICMP_LEN, &odd);
+    sum = utcp_sum_add(icmp_sum_start(ip), icmp, ICMP_LEN, &odd);
     be16_put(icmp + 2,
              (uint16_t)~utcp_sum_fold(utcp_sum_add(sum, reply->payload, payload_len, &odd)));
-    reply->head_len = ETH_LEN + IPV4_LEN + ICMP_LEN;
+    reply->head_len = (uint16_t)(icmp + ICMP_LEN - reply->head);
     reply->payload_len = (uint16_t)payload_len;
-    reply->ip_family = 4;
-    reply->l3_len = IPV4_LEN;
+    reply->ip_family = ip->family;
+    reply->l3_len = (uint8_t)ip_header_len(ip->family);
 }

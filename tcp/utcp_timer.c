@@ -163,4 +163,5 @@ void utcp_on_deadline(struct utcp *u, uint64_t now_ns)
             utcp_address_on_timer(u, now_ns, timer - u->conns.count - u->neighbours.count);
     }
     utcp_tw_expire(u, now_ns);
+    utcp_reassembly_expire(u, now_ns);
 }

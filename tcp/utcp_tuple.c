@@ -17,13 +17,13 @@ enum tuple_hash {
     HASH_PORT = 3,
 };
 
-struct utcp_tuple utcp_tuple_from_ip4(uint32_t address, const uint8_t remote[4],
-                                      uint16_t local_port, uint16_t remote_port)
+struct utcp_tuple utcp_tuple_from_ip(uint32_t address, uint8_t family, const uint8_t *remote,
+                                     uint16_t local_port, uint16_t remote_port)
 {
     struct utcp_tuple tuple = {
         .address = address, .local_port = local_port, .remote_port = remote_port};
 
-    memcpy(tuple.remote, remote, 4);
+    memcpy(tuple.remote, remote, ip_addr_len(family));
     return tuple;
 }
 

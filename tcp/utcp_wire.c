@@ -2,7 +2,8 @@
 #include "tcp/utcp_wire.h"
 
 #define IPV4_DF         0x4000u
-#define IPV4_MF_OFFSET  0x3fffu
+#define IPV4_MF         0x2000u
+#define IPV4_OFFSET     0x1fffu
 #define ARP_ETHERNET    1u
 #define OPTION_END      0u
 #define OPTION_NOP      1u
@@ -57,12 +58,14 @@ uint16_t utcp_checksum(const uint8_t *data, size_t len)
     return (uint16_t)~utcp_sum_fold(utcp_sum_add(0, data, len, &odd));
 }
 
-uint32_t utcp_sum_pseudo4(const uint8_t src[4], const uint8_t dst[4], uint8_t proto, uint16_t len)
+uint32_t utcp_sum_pseudo(uint8_t family, const uint8_t *src, const uint8_t *dst, uint8_t proto,
+                         uint32_t len)
 {
+    const uint32_t n = ip_addr_len(family);
     bool odd = false;
-    const uint32_t sum = utcp_sum_add((uint32_t)proto + len, src, 4, &odd);
+    const uint32_t sum = utcp_sum_add(proto + (len >> 16) + (len & 0xffff), src, n, &odd);
 
-    return utcp_sum_add(sum, dst, 4, &odd);
+    return utcp_sum_add(sum, dst, n, &odd);
 }
 
 /* ---- Ethernet and ARP -------------------------------------------------------------------- */
@@ -103,7 +106,7 @@ bool utcp_arp_parse(const uint8_t *p, uint32_t len, struct utcp_arp *ret_arp)
     return true;
 }
 
-/* ---- IPv4 -------------------------------------------------------------------------------- */
+/* ---- IPv4 and IPv6 ----------------------------------------------------------------------- */
 
 enum utcp_ip_verdict utcp_ipv4_parse(const uint8_t *p, uint32_t len, bool checksum_good,
                                      struct utcp_ip *ret_ip)
@@ -118,33 +121,54 @@ enum utcp_ip_verdict utcp_ipv4_parse(const uint8_t *p, uint32_t len, bool checks
         return UTCP_IP_MALFORMED;
     if (!checksum_good && utcp_checksum(p, header_len) != 0)
         return UTCP_IP_CHECKSUM;
-    if ((be16_get(p + 6) & IPV4_MF_OFFSET) != 0)
-        return UTCP_IP_FRAGMENT;
     *ret_ip = (struct utcp_ip){
         .src = p + 12,
         .dst = p + 16,
         .data = p + header_len,
         .len = total_len - header_len,
+        .fragment_id = be16_get(p + 4),
+        .fragment_offset = (be16_get(p + 6) & IPV4_OFFSET) * 8,
         .proto = p[9],
+        .family = 4,
+        .hop_limit = p[8],
+        .traffic_class = p[1],
+        .is_fragment = (be16_get(p + 6) & (IPV4_MF | IPV4_OFFSET)) != 0,
+        .more_fragments = (be16_get(p + 6) & IPV4_MF) != 0,
     };
     return UTCP_IP_OK;
 }
 
-void utcp_ipv4_put(uint8_t *p, const uint8_t src[4], const uint8_t dst[4], uint8_t proto,
-                   uint32_t payload_len, bool with_checksum)
+static uint32_t ipv4_put(uint8_t *p, const struct utcp_ip_header *header)
 {
     p[0] = 0x45;
-    p[1] = 0;
-    be16_put(p + 2, (uint16_t)(IPV4_LEN + payload_len));
+    p[1] = header->traffic_class;
+    be16_put(p + 2, (uint16_t)(IPV4_LEN + header->payload_len));
     be16_put(p + 4, 0);
     be16_put(p + 6, IPV4_DF);
-    p[8] = IPV4_TTL;
-    p[9] = proto;
+    p[8] = header->hop_limit != 0 ? header->hop_limit : IP_TTL;
+    p[9] = header->proto;
     be16_put(p + 10, 0);
-    memcpy(p + 12, src, 4);
-    memcpy(p + 16, dst, 4);
-    if (with_checksum)
+    memcpy(p + 12, header->src, 4);
+    memcpy(p + 16, header->dst, 4);
+    if (!header->without_checksum)
         be16_put(p + 10, utcp_checksum(p, IPV4_LEN));
+    return IPV4_LEN;
+}
+
+static uint32_t ipv6_put(uint8_t *p, const struct utcp_ip_header *header)
+{
+    be32_put(p, UINT32_C(6) << 28 | (uint32_t)header->traffic_class << 20);
+    be16_put(p + 4, (uint16_t)header->payload_len);
+    p[6] = header->proto;
+    p[7] = header->hop_limit != 0 ? header->hop_limit : IP_TTL;
+    memcpy(p + 8, header->src, 16);
+    memcpy(p + 24, header->dst, 16);
+    return IPV6_LEN;
+}
+
+uint32_t utcp_ip_put(uint8_t *p, const struct utcp_ip_header *header)
+{
+    return header->family == 6 ? ipv6_put(p, header) : ipv4_put(p, header);
 }
 
 /* ---- TCP --------------------------------------------------------------------------------- */

@@ -1,9 +1,10 @@
 /*
- * utcp_wire.h - formats on the wire: checksum, ARP, IPv4, ICMP and TCP headers and TCP options.
+ * utcp_wire.h - formats on the wire: checksum, ARP, IPv4, IPv6, ICMP and TCP headers and TCP
+ * options.
  *
  * Pure functions over bytes: parsers accept anything and say false, builders write into room that
- * the caller guarantees. RFC 826, RFC 791, RFC 792, RFC 1071, RFC 9293 3.1 and 3.2, RFC 7323, RFC
- * 2018.
+ * the caller guarantees. RFC 826, RFC 791, RFC 792, RFC 1071, RFC 8200, RFC 7112, RFC 9293 3.1
+ * and 3.2, RFC 7323, RFC 2018.
  */
 #ifndef WIREPOST_UTCP_WIRE_H
 #define WIREPOST_UTCP_WIRE_H
@@ -13,6 +14,7 @@
 #define ETH_LEN       14u
 #define ETH_TYPE_IPV4 0x0800u
 #define ETH_TYPE_ARP  0x0806u
+#define ETH_TYPE_IPV6 0x86ddu
 #define ARP_LEN       28u
 #define ARP_REQUEST   1u
 #define ARP_REPLY     2u
@@ -20,8 +22,13 @@
 #define IPV4_LEN       20u
 #define IP_PROTO_ICMP  1u
 #define IP_PROTO_TCP   6u
-#define IPV4_TTL       64u
+#define IP_TTL         64u
 #define IPV4_MTU_FLOOR 576u /* RFC 1191 would allow 68; see utcp_conn_lower_mtu() */
+
+#define IPV6_LEN       40u
+#define IPV6_MTU_FLOOR 1280u /* RFC 8200 5 */
+#define IP_PROTO_ICMP6 58u
+#define IP_LEN_MAX     IPV6_LEN /* of the headers that we write */
 
 #define ICMP_LEN              8u
 #define ICMP_ECHO_REPLY       0u
@@ -30,6 +37,14 @@
 #define ICMP_TIME_EXCEEDED    11u
 #define ICMP_PARAMETER        12u
 #define ICMP_CODE_FRAG_NEEDED 4u
+
+/* RFC 4443. */
+#define ICMP6_UNREACHABLE   1u
+#define ICMP6_TOO_BIG       2u
+#define ICMP6_TIME_EXCEEDED 3u
+#define ICMP6_PARAMETER     4u
+#define ICMP6_ECHO          128u
+#define ICMP6_ECHO_REPLY    129u
 
 #define TCP_LEN     20u
 #define TCP_LEN_MAX 60u
@@ -40,9 +55,10 @@
 #define TCP_ACK     0x10u
 #define TCP_URG     0x20u
 
-#define TCP_WSCALE_MAX   14u  /* RFC 7323 2.3 */
-#define TCP_MSS_DEFAULT4 536u /* RFC 9293 3.7.1 */
-#define TCP_TS_LEN       12u  /* NOP NOP timestamps */
+#define TCP_WSCALE_MAX   14u   /* RFC 7323 2.3 */
+#define TCP_MSS_DEFAULT4 536u  /* RFC 9293 3.7.1 */
+#define TCP_MSS_DEFAULT6 1220u /* RFC 9293 3.7.1 */
+#define TCP_TS_LEN       12u   /* NOP NOP timestamps */
 
 /* ---- checksum (RFC 1071) ----------------------------------------------------------------- */
 
@@ -53,8 +69,9 @@ uint32_t utcp_sum_add(uint32_t sum, const uint8_t *data, size_t len, bool *odd);
 uint16_t utcp_sum_fold(uint32_t sum);
 /* Inverted sum of one piece: the checksum field. */
 uint16_t utcp_checksum(const uint8_t *data, size_t len);
-/* Sum of the IPv4 pseudo-header (RFC 9293 3.1). */
-uint32_t utcp_sum_pseudo4(const uint8_t src[4], const uint8_t dst[4], uint8_t proto, uint16_t len);
+/* Sum of the pseudo-header (RFC 9293 3.1, RFC 8200 8.1); family is 4 or 6. */
+uint32_t utcp_sum_pseudo(uint8_t family, const uint8_t *src, const uint8_t *dst, uint8_t proto,
+                         uint32_t len);
 
 /* ---- Ethernet and ARP -------------------------------------------------------------------- */
 
@@ -69,27 +86,61 @@ uint32_t utcp_arp_put(uint8_t *p, const uint8_t eth_dst[6], const uint8_t target
                       const struct utcp_arp *arp);
 bool utcp_arp_parse(const uint8_t *p, uint32_t len, struct utcp_arp *ret_arp);
 
-/* ---- IPv4 -------------------------------------------------------------------------------- */
+/* ---- IPv4 and IPv6 ----------------------------------------------------------------------- */
 
 enum utcp_ip_verdict {
     UTCP_IP_OK,
     UTCP_IP_MALFORMED,
     UTCP_IP_CHECKSUM,
-    UTCP_IP_FRAGMENT, /* reassembly is not done */
+    UTCP_IP_EXTENSION, /* an extension header that we must not or do not process */
 };
 
 struct utcp_ip {
-    const uint8_t *src, *dst; /* 4 bytes each, in the packet */
-    const uint8_t *data;      /* behind the header, link padding cut off */
+    const uint8_t *src, *dst; /* 4 or 16 bytes each, in the packet */
+    const uint8_t *data;      /* behind all headers, link padding cut off */
     uint32_t len;
+    uint32_t fragment_id;
+    uint32_t fragment_offset; /* bytes */
     uint8_t proto;
+    uint8_t family; /* 4 or 6 */
+    uint8_t hop_limit;
+    uint8_t traffic_class; /* with ECN in its two low bits */
+    bool is_fragment, more_fragments;
 };
+
+static inline uint32_t ip_header_len(uint8_t family)
+{
+    return family == 6 ? IPV6_LEN : IPV4_LEN;
+}
+static inline uint32_t ip_addr_len(uint8_t family)
+{
+    return family == 6 ? 16 : 4;
+}
+static inline uint16_t ip_eth_type(uint8_t family)
+{
+    return family == 6 ? ETH_TYPE_IPV6 : ETH_TYPE_IPV4;
+}
 
 enum utcp_ip_verdict utcp_ipv4_parse(const uint8_t *p, uint32_t len, bool checksum_good,
                                      struct utcp_ip *ret_ip);
-/* Header with DF and ID 0 (RFC 6864 4.1: an atomic datagram needs no ID). */
-void utcp_ipv4_put(uint8_t *p, const uint8_t src[4], const uint8_t dst[4], uint8_t proto,
-                   uint32_t payload_len, bool with_checksum);
+/* Walks over extension headers. A fragment ends the walk: data is behind the fragment header and
+ * proto what it names. In a first fragment the rest of the chain must be there (RFC 7112). */
+enum utcp_ip_verdict utcp_ipv6_parse(const uint8_t *p, uint32_t len, struct utcp_ip *ret_ip);
+/* The extension headers that stand in ip->data, as ip->proto says: what is left of the walk when a
+ * datagram is whole again. */
+enum utcp_ip_verdict utcp_ipv6_chain(struct utcp_ip *ip);
+
+struct utcp_ip_header {
+    const uint8_t *src, *dst;
+    uint32_t payload_len;
+    uint8_t family, proto;
+    uint8_t hop_limit;     /* 0: the usual 64 */
+    uint8_t traffic_class; /* ECN bits */
+    bool without_checksum; /* IPv4: the device fills it */
+};
+/* IPv4 with DF and ID 0 (RFC 6864 4.1: an atomic datagram needs no ID); IPv6 with flow label 0.
+ * Returns the header's length. */
+uint32_t utcp_ip_put(uint8_t *p, const struct utcp_ip_header *header);
 
 /* ---- TCP --------------------------------------------------------------------------------- */
 

@@ -105,6 +105,15 @@ static void drain(struct fuzz *f)
                     f->flow[i].handle = event.conn;
 }
 
+static void ip_put(uint8_t *p, const struct ip_addr *src, const struct ip_addr *dst, uint8_t proto,
+                   uint32_t len)
+{
+    const struct utcp_ip_header header = {
+        .src = src->bytes, .dst = dst->bytes, .payload_len = len, .family = 4, .proto = proto};
+
+    (void)utcp_ip_put(p, &header);
+}
+
 /* ---- frames in ------------------------------------------------------------------------------ */
 
 static void inject_ip(struct fuzz *f, uint8_t proto, const uint8_t *payload, uint32_t len)
@@ -112,7 +121,7 @@ static void inject_ip(struct fuzz *f, uint8_t proto, const uint8_t *payload, uin
     uint8_t frame[FRAME_MAX];
 
     utcp_eth_put(frame, own_mac, peer_mac, ETH_TYPE_IPV4);
-    utcp_ipv4_put(frame + ETH_LEN, f->peer.bytes, f->own.bytes, proto, len, true);
+    ip_put(frame + ETH_LEN, &f->peer, &f->own, proto, len);
     memcpy(frame + ETH_LEN + IPV4_LEN, payload, len);
     utcp_input(f->u, f->now_ns, frame, ETH_LEN + IPV4_LEN + len,
                UTCP_RX_IP_CSUM_GOOD | UTCP_RX_L4_CSUM_GOOD);
@@ -208,7 +217,7 @@ static void step_icmp(struct fuzz *f)
     icmp[0] = (uint8_t)take(f, 1) % 14;
     icmp[1] = (uint8_t)take(f, 1) % 16;
     be16_put(icmp + 6, (uint16_t)take(f, 2));
-    utcp_ipv4_put(icmp + ICMP_LEN, f->own.bytes, f->peer.bytes, IP_PROTO_TCP, 20, true);
+    ip_put(icmp + ICMP_LEN, &f->own, &f->peer, IP_PROTO_TCP, 20);
     be16_put(icmp + ICMP_LEN + IPV4_LEN, flow->own_port);
     be16_put(icmp + ICMP_LEN + IPV4_LEN + 2, flow->peer_port);
     be32_put(icmp + ICMP_LEN + IPV4_LEN + 4, flow->own_seq - take(f, 2));

@@ -371,7 +371,7 @@ START_TEST(ipv4_header_cut_or_broken_is_refused)
     uint8_t p[IPV4_LEN + 30] = {0};
     struct utcp_ip ip;
 
-    utcp_ipv4_put(p, src, dst, IP_PROTO_TCP, 20, true);
+    wire_ip_put(p, 4, src, dst, IP_PROTO_TCP, 20);
     ck_assert_int_eq(utcp_ipv4_parse(p, sizeof p, false, &ip), UTCP_IP_OK);
     ck_assert_uint_eq(ip.len, 20); /* link padding is cut off */
     for (uint32_t cut = 0; cut < IPV4_LEN + 20; cut++)
@@ -382,9 +382,11 @@ START_TEST(ipv4_header_cut_or_broken_is_refused)
         p[byte] ^= 0x10;
     }
     be16_put(p + 6, 0x2000);
-    ck_assert_int_eq(utcp_ipv4_parse(p, sizeof p, true, &ip), UTCP_IP_FRAGMENT);
+    ck_assert_int_eq(utcp_ipv4_parse(p, sizeof p, true, &ip), UTCP_IP_OK);
+    ck_assert(ip.is_fragment && ip.more_fragments && ip.fragment_offset == 0);
     be16_put(p + 6, 0x0001);
-    ck_assert_int_eq(utcp_ipv4_parse(p, sizeof p, true, &ip), UTCP_IP_FRAGMENT);
+    ck_assert_int_eq(utcp_ipv4_parse(p, sizeof p, true, &ip), UTCP_IP_OK);
+    ck_assert(ip.is_fragment && !ip.more_fragments && ip.fragment_offset == 8);
 }
 END_TEST
 

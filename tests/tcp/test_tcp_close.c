@@ -306,9 +306,9 @@ START_TEST(a_released_connection_does_not_wait_for_ever)
     ck_assert_uint_eq(utcp_connections(w->u), 1);
     wire_at(w, 60000);
     ck_assert_uint_eq(utcp_connections(w->u), 0);
-    while (wire_frame_out(w) && be16_get(w->bytes + 12) == ETH_TYPE_ARP)
+    while (wire_frame_out(w) && wire_asks(w))
         ;
-    ck_assert_uint_eq(w->bytes[ETH_LEN + IPV4_LEN + 13], TCP_RST | TCP_ACK);
+    ck_assert_uint_eq(wire_tcp(w)[13], TCP_RST | TCP_ACK);
     ck_assert_uint_eq(wire_usage(w).connections, 0);
     wire_close(w);
 }
@@ -477,11 +477,8 @@ START_TEST(an_ack_of_what_was_never_sent_is_answered_and_dropped)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *tcase)
 {
-    Suite *suite = suite_create("tcp close");
-    TCase *tcase = tcase_create("close");
-
     tcase_add_test(tcase, we_close_first_and_go_through_time_wait);
     tcase_add_test(tcase, the_peer_closes_first_and_we_go_through_last_ack);
     tcase_add_test(tcase, both_close_at_once);
@@ -506,6 +503,9 @@ int main(void)
     tcase_add_test(tcase, a_syn_on_a_live_connection_is_challenged);
     tcase_add_test(tcase, challenge_acks_are_limited_for_each_connection);
     tcase_add_test(tcase, an_ack_of_what_was_never_sent_is_answered_and_dropped);
-    suite_add_tcase(suite, tcase);
-    return wire_run(suite);
+}
+
+int main(void)
+{
+    return wire_run_both("tcp close", add_tests);
 }

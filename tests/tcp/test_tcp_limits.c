@@ -320,7 +320,7 @@ END_TEST
 START_TEST(addresses_and_listeners_are_limits)
 {
     struct utcp_config config = wire_config();
-    const struct ip_addr v6 = wire_addr("2001:db8::1"), group = wire_addr("224.0.0.1");
+    const struct ip_addr v6 = wire_addr("ff02::1"), group = wire_addr("224.0.0.1");
 
     config.limits.addresses = 2;
     config.limits.listeners = 1;

@@ -51,10 +51,10 @@ START_TEST(the_timer_starts_at_200_ms_and_doubles_up_to_a_minute)
     for (size_t i = 0; i < sizeof at / sizeof at[0]; i++) {
         wire_at(w, at[i] - 1);
         while (wire_frame_out(w))
-            ck_assert_uint_eq(be16_get(w->bytes + 12), ETH_TYPE_ARP);
+            ck_assert(wire_asks(w));
         wire_at(w, at[i]);
         segments_out(1, 1);
-        wire_arp_in(w, ARP_REPLY, WIRE_PEER, WIRE_OWN);
+        wire_answer(w);
     }
     ck_assert_uint_eq(wire_info(w).retransmissions, 8);
     ck_assert_uint_eq(wire_info(w).cwnd_bytes, MSS);
@@ -88,8 +88,8 @@ START_TEST(silence_for_two_minutes_ends_the_connection_and_frees_the_bytes)
     for (; ms < 120200; ms += 20) {
         wire_at(w, ms);
         while (wire_frame_out(w))
-            if (be16_get(w->bytes + 12) == ETH_TYPE_ARP)
-                wire_arp_in(w, ARP_REPLY, WIRE_PEER, WIRE_OWN);
+            if (wire_asks(w))
+                wire_answer(w);
     }
     ck_assert_int_eq(wire_state(w), UTCP_ESTABLISHED);
     for (; ms < 240000; ms += 20)
@@ -406,8 +406,8 @@ static void silence_until(uint64_t from_ms, uint64_t to_ms)
     for (uint64_t ms = from_ms; ms <= to_ms; ms += 20) {
         wire_at(w, ms);
         while (wire_frame_out(w))
-            if (be16_get(w->bytes + 12) == ETH_TYPE_ARP)
-                wire_arp_in(w, ARP_REPLY, WIRE_PEER, WIRE_OWN);
+            if (wire_asks(w))
+                wire_answer(w);
     }
 }
 
@@ -446,11 +446,8 @@ START_TEST(the_timer_follows_mean_and_variation_of_the_round_trip)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *tcase)
 {
-    Suite *suite = suite_create("tcp loss");
-    TCase *tcase = tcase_create("loss");
-
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, the_timer_starts_at_200_ms_and_doubles_up_to_a_minute);
     tcase_add_test(tcase, a_slow_path_makes_the_timer_longer);
@@ -473,6 +470,9 @@ int main(void)
     tcase_add_test(tcase, an_ack_inside_of_a_lost_segment_cuts_it);
     tcase_add_test(tcase, progress_starts_the_two_minutes_anew);
     tcase_add_test(tcase, the_timer_follows_mean_and_variation_of_the_round_trip);
-    suite_add_tcase(suite, tcase);
-    return wire_run(suite);
+}
+
+int main(void)
+{
+    return wire_run_both("tcp loss", add_tests);
 }

@@ -27,8 +27,8 @@ static void reach_syn_received(void)
     w->own_port = WIRE_PORT;
     w->peer_port = 40000;
     wire_in(w, "S 0 <mss 1460>");
-    wire_arp_out(w, ARP_REQUEST, WIRE_OWN, WIRE_PEER);
-    wire_arp_in(w, ARP_REPLY, WIRE_PEER, WIRE_OWN);
+    ck_assert(wire_frame_out(w) && wire_asks(w));
+    wire_answer(w);
     wire_out(w, "S. 0 ack 1");
 }
 
@@ -337,11 +337,8 @@ START_TEST(silence_of_the_peer_ends_every_state_after_release)
 }
 END_TEST
 
-int main(void)
+static void add_tests(TCase *tcase)
 {
-    Suite *suite = suite_create("tcp states");
-    TCase *tcase = tcase_create("states");
-
     tcase_add_test(tcase, reset_at_the_exact_number_ends_every_state);
     tcase_add_test(tcase, reset_elsewhere_in_the_window_is_challenged_in_every_state);
     tcase_add_test(tcase, reset_outside_of_the_window_is_dropped_in_every_state);
@@ -355,6 +352,9 @@ int main(void)
     tcase_add_test(tcase, shutdown_moves_each_state_as_the_diagram_says);
     tcase_add_test(tcase, abort_sends_rst_where_rfc_9293_3_10_5_says_so);
     tcase_add_test(tcase, silence_of_the_peer_ends_every_state_after_release);
-    suite_add_tcase(suite, tcase);
-    return wire_run(suite);
+}
+
+int main(void)
+{
+    return wire_run_both("tcp states", add_tests);
 }

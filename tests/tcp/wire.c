@@ -5,6 +5,8 @@
 
 #define PEER_ISS 5000000u
 
+uint8_t wire_family = 4;
+
 /* A segment as a text names it. */
 struct wanted {
     uint32_t seq, len, ack, win;
@@ -141,15 +143,48 @@ void wire_frame_in(struct wire *w, const uint8_t *frame, uint32_t len)
     utcp_check(w->u);
 }
 
+void wire_ip_put(uint8_t *p, uint8_t family, const uint8_t *src, const uint8_t *dst, uint8_t proto,
+                 uint32_t payload_len)
+{
+    const struct utcp_ip_header header = {
+        .src = src, .dst = dst, .payload_len = payload_len, .family = family, .proto = proto};
+
+    (void)utcp_ip_put(p, &header);
+}
+
 void wire_ip_in(struct wire *w, uint8_t proto, const uint8_t *payload, uint32_t len)
 {
-    uint8_t frame[ETH_LEN + IPV4_LEN + 2048];
+    uint8_t frame[ETH_LEN + IP_LEN_MAX + 2048];
+    const uint32_t head_len = ETH_LEN + ip_header_len(w->own.family);
 
     ck_assert_uint_le(len, 2048);
-    utcp_eth_put(frame, w->own_mac, w->peer_mac, ETH_TYPE_IPV4);
-    utcp_ipv4_put(frame + ETH_LEN, w->peer.bytes, w->own.bytes, proto, len, true);
-    memcpy(frame + ETH_LEN + IPV4_LEN, payload, len);
-    wire_frame_in(w, frame, ETH_LEN + IPV4_LEN + len);
+    utcp_eth_put(frame, w->own_mac, w->peer_mac, ip_eth_type(w->own.family));
+    wire_ip_put(frame + ETH_LEN, w->own.family, w->peer.bytes, w->own.bytes, proto, len);
+    memcpy(frame + head_len, payload, len);
+    wire_frame_in(w, frame, head_len + len);
+}
+
+static void icmp6_checksum(const uint8_t *src, const uint8_t *dst, uint8_t *icmp, uint32_t len)
+{
+    const uint32_t sum = utcp_sum_pseudo(6, src, dst, IP_PROTO_ICMP6, len);
+    bool odd = false;
+
+    be16_put(icmp + 2, 0);
+    be16_put(icmp + 2, (uint16_t)~utcp_sum_fold(utcp_sum_add(sum, icmp, len, &odd)));
+}
+
+void wire_icmp6_in(struct wire *w, const char *src, const char *dst, uint8_t hops, uint8_t *icmp,
+                   uint32_t len)
+{
+    const struct ip_addr from = wire_addr(src), to = wire_addr(dst);
+    uint8_t frame[ETH_LEN + IPV6_LEN + 2048];
+
+    icmp6_checksum(from.bytes, to.bytes, icmp, len);
+    utcp_eth_put(frame, w->own_mac, w->peer_mac, ETH_TYPE_IPV6);
+    wire_ip_put(frame + ETH_LEN, 6, from.bytes, to.bytes, IP_PROTO_ICMP6, len);
+    frame[ETH_LEN + 7] = hops;
+    memcpy(frame + ETH_LEN + IPV6_LEN, icmp, len);
+    wire_frame_in(w, frame, ETH_LEN + IPV6_LEN + len);
 }
 
 static uint32_t put_wanted_options(const struct wanted *s, uint8_t *p)
@@ -196,7 +231,7 @@ void wire_in_line(struct wire *w, const char *text, int line)
     for (uint32_t i = 0; i < s.len; i++)
         tcp[len + i] = wire_byte(s.seq - 1 + i);
     len += s.len;
-    sum = utcp_sum_pseudo4(w->peer.bytes, w->own.bytes, IP_PROTO_TCP, (uint16_t)len);
+    sum = utcp_sum_pseudo(w->own.family, w->peer.bytes, w->own.bytes, IP_PROTO_TCP, len);
     be16_put(tcp + TCP_CHECKSUM_AT, (uint16_t)~utcp_sum_fold(utcp_sum_add(sum, tcp, len, &odd)));
     wire_ip_in(w, IP_PROTO_TCP, tcp, len);
 }
@@ -214,18 +249,61 @@ void wire_arp_in(struct wire *w, uint16_t op, const char *sender_ip, const char 
     wire_frame_in(w, frame, sizeof frame);
 }
 
+/* Neighbour advertisement: solicited, override. */
+static void advertise_in(struct wire *w)
+{
+    uint8_t na[32] = {136, 0, 0, 0, 0x60};
+
+    memcpy(na + 8, w->peer.bytes, 16);
+    na[24] = 2;
+    na[25] = 1;
+    memcpy(na + 26, w->peer_mac, 6);
+    wire_icmp6_in(w, WIRE_PEER6, WIRE_OWN6, 255, na, sizeof na);
+}
+
+bool wire_asks(const struct wire *w)
+{
+    if (w->own.family == 4)
+        return be16_get(w->bytes + 12) == ETH_TYPE_ARP;
+    return be16_get(w->bytes + 12) == ETH_TYPE_IPV6 && w->bytes[ETH_LEN + 6] == IP_PROTO_ICMP6 &&
+           w->bytes[ETH_LEN + IPV6_LEN] == 135;
+}
+
+void wire_answer(struct wire *w)
+{
+    if (w->own.family == 4)
+        wire_arp_in(w, ARP_REPLY, WIRE_PEER, WIRE_OWN);
+    else
+        advertise_in(w);
+}
+
+const uint8_t *wire_tcp(const struct wire *w)
+{
+    return w->bytes + ETH_LEN + ip_header_len(w->own.family);
+}
+
+/* IPv4 types and codes; for IPv6 what corresponds to them. */
 void wire_icmp_in(struct wire *w, uint8_t type, uint8_t code, uint16_t mtu, uint32_t seq)
 {
-    uint8_t icmp[ICMP_LEN + IPV4_LEN + 8] = {type, code};
-    uint8_t *quoted = icmp + ICMP_LEN;
+    const uint8_t family = w->own.family;
+    const bool too_big = type == ICMP_UNREACHABLE && code == ICMP_CODE_FRAG_NEEDED;
+    uint8_t icmp[ICMP_LEN + IP_LEN_MAX + 8] = {type, code};
+    uint8_t *quoted = icmp + ICMP_LEN, *tcp = quoted + ip_header_len(family);
+    const uint32_t len = ICMP_LEN + ip_header_len(family) + 8;
 
     be16_put(icmp + 6, mtu);
-    utcp_ipv4_put(quoted, w->own.bytes, w->peer.bytes, IP_PROTO_TCP, 20, true);
-    be16_put(quoted + IPV4_LEN, w->own_port);
-    be16_put(quoted + IPV4_LEN + 2, w->peer_port);
-    be32_put(quoted + IPV4_LEN + 4, w->own_iss + seq);
-    be16_put(icmp + 2, utcp_checksum(icmp, sizeof icmp));
-    wire_ip_in(w, IP_PROTO_ICMP, icmp, sizeof icmp);
+    wire_ip_put(quoted, family, w->own.bytes, w->peer.bytes, IP_PROTO_TCP, 20);
+    be16_put(tcp, w->own_port);
+    be16_put(tcp + 2, w->peer_port);
+    be32_put(tcp + 4, w->own_iss + seq);
+    if (family == 6) {
+        icmp[0] = too_big ? ICMP6_TOO_BIG : ICMP6_UNREACHABLE;
+        icmp[1] = 0;
+        icmp6_checksum(w->peer.bytes, w->own.bytes, icmp, len);
+    } else {
+        be16_put(icmp + 2, utcp_checksum(icmp, len));
+    }
+    wire_ip_in(w, family == 6 ? IP_PROTO_ICMP6 : IP_PROTO_ICMP, icmp, len);
 }
 
 /* ---- frames out ----------------------------------------------------------------------------- */
@@ -263,6 +341,13 @@ static void describe(const struct wire *w, char *text, size_t cap)
                    (w->got.flags & TCP_ACK) != 0 ? w->got.ack - w->peer_iss : 0, w->got.window);
 }
 
+static enum utcp_ip_verdict parse_ip(const struct wire *w, struct utcp_ip *ret_ip)
+{
+    if (w->own.family == 6)
+        return utcp_ipv6_parse(w->bytes + ETH_LEN, w->bytes_len - ETH_LEN, ret_ip);
+    return utcp_ipv4_parse(w->bytes + ETH_LEN, w->bytes_len - ETH_LEN, false, ret_ip);
+}
+
 /* Takes the next frame, which must be a sound TCP segment to the peer. */
 static bool next_segment(struct wire *w)
 {
@@ -272,17 +357,16 @@ static bool next_segment(struct wire *w)
 
     if (!wire_frame_out(w))
         return false;
-    ck_assert_msg(be16_get(w->bytes + 12) == ETH_TYPE_IPV4, "a TCP segment wanted, got type %04x",
-                  be16_get(w->bytes + 12));
+    ck_assert_msg(be16_get(w->bytes + 12) == ip_eth_type(w->own.family),
+                  "a TCP segment wanted, got type %04x", be16_get(w->bytes + 12));
     ck_assert_mem_eq(w->bytes, w->peer_mac, 6);
     ck_assert_mem_eq(w->bytes + 6, w->own_mac, 6);
-    ck_assert_int_eq(utcp_ipv4_parse(w->bytes + ETH_LEN, w->bytes_len - ETH_LEN, false, &ip),
-                     UTCP_IP_OK);
-    ck_assert_uint_eq(ip.len, w->bytes_len - ETH_LEN - IPV4_LEN);
+    ck_assert_int_eq(parse_ip(w, &ip), UTCP_IP_OK);
+    ck_assert_uint_eq(ip.len, w->bytes_len - ETH_LEN - ip_header_len(ip.family));
     ck_assert_uint_eq(ip.proto, IP_PROTO_TCP);
-    ck_assert_mem_eq(ip.src, w->own.bytes, 4);
-    ck_assert_mem_eq(ip.dst, w->peer.bytes, 4);
-    sum = utcp_sum_pseudo4(ip.src, ip.dst, IP_PROTO_TCP, (uint16_t)ip.len);
+    ck_assert_mem_eq(ip.src, w->own.bytes, ip_addr_len(ip.family));
+    ck_assert_mem_eq(ip.dst, w->peer.bytes, ip_addr_len(ip.family));
+    sum = utcp_sum_pseudo(ip.family, ip.src, ip.dst, IP_PROTO_TCP, ip.len);
     ck_assert_uint_eq(utcp_sum_fold(utcp_sum_add(sum, ip.data, ip.len, &odd)), 0xffff);
     ck_assert(utcp_tcp_parse(ip.data, ip.len, &w->got));
     return true;
@@ -347,8 +431,8 @@ void wire_quiet_line(struct wire *w, int line)
 
     if (!wire_frame_out(w))
         return;
-    if (be16_get(w->bytes + 12) == ETH_TYPE_IPV4 &&
-        utcp_tcp_parse(w->bytes + ETH_LEN + IPV4_LEN, w->bytes_len - ETH_LEN - IPV4_LEN, &w->got))
+    if (be16_get(w->bytes + 12) == ip_eth_type(w->own.family) && !wire_asks(w) &&
+        utcp_tcp_parse(wire_tcp(w), (uint32_t)(w->bytes + w->bytes_len - wire_tcp(w)), &w->got))
         describe(w, got, sizeof got);
     ck_abort_msg("line %d: silence wanted, got '%s'", line, got);
 }
@@ -454,13 +538,33 @@ struct utcp_config wire_config(void)
 {
     return (struct utcp_config){
         .mac = {0x02, 0, 0, 0, 0, 1},
-        .mtu = 1500,
+        .mtu = wire_family == 6 ? 1520 : 1500,
+        .prefix6 = wire_addr("2001:db8::"),
+        .prefix6_len = 64,
+        .gateway6 = wire_addr("fe80::1"),
         .prefix4 = wire_addr("192.0.2.0"),
         .prefix4_len = 24,
         .gateway4 = wire_addr("192.0.2.254"),
         .secret = "not a secret",
         .limits = {.connections = 32, .time_wait = 16, .addresses = 8, .neighbours = 8},
     };
+}
+
+/* IPv4: two announcements. IPv6: MLD report and DAD probe, then two announcements. */
+static void skip_announcements(struct wire *w)
+{
+    if (w->own.family == 4) {
+        wire_arp_out(w, ARP_REQUEST, WIRE_OWN, WIRE_OWN);
+        wire_at(w, 2000);
+        wire_arp_out(w, ARP_REQUEST, WIRE_OWN, WIRE_OWN);
+    } else {
+        ck_assert(wire_frame_out(w) && wire_frame_out(w));
+        wire_at(w, 1000);
+        ck_assert(wire_frame_out(w));
+        wire_at(w, 3000);
+        ck_assert(wire_frame_out(w));
+    }
+    wire_quiet(w);
 }
 
 void wire_open(struct wire *w, const struct utcp_config *config)
@@ -477,8 +581,8 @@ void wire_open(struct wire *w, const struct utcp_config *config)
         bytes[i] = wire_byte(i);
     w->stream = (struct utcp_extent){.data = bytes, .len = WIRE_STREAM, .refs = 1};
     w->start_ns = w->now_ns = 5000 * NS_PER_S;
-    w->own = wire_addr(WIRE_OWN);
-    w->peer = wire_addr(WIRE_PEER);
+    w->own = wire_addr(wire_family == 6 ? WIRE_OWN6 : WIRE_OWN);
+    w->peer = wire_addr(wire_family == 6 ? WIRE_PEER6 : WIRE_PEER);
     memcpy(w->own_mac, config->mac, 6);
     memcpy(w->peer_mac, (const uint8_t[6]){0x02, 0, 0, 0, 0, 2}, 6);
     w->peer_iss = PEER_ISS;
@@ -487,10 +591,7 @@ void wire_open(struct wire *w, const struct utcp_config *config)
     ck_assert_int_eq(error, UTCP_OK);
     ck_assert_ptr_nonnull(w->u);
     ck_assert_int_eq(utcp_address_add(w->u, w->now_ns, &w->own), UTCP_OK);
-    wire_arp_out(w, ARP_REQUEST, WIRE_OWN, WIRE_OWN);
-    wire_at(w, 2000);
-    wire_arp_out(w, ARP_REQUEST, WIRE_OWN, WIRE_OWN);
-    wire_quiet(w);
+    skip_announcements(w);
     w->start_ns = w->now_ns;
 }
 
@@ -509,9 +610,8 @@ void wire_connect(struct wire *w)
     ck_assert_int_eq(utcp_connect(w->u, w->now_ns, &req, &w->conn), UTCP_OK);
     if (wire_usage(w).neighbours > 0 && wire_count(w, UTCP_N_active_opens) > 1)
         return; /* the MAC is known */
-    ck_assert(wire_frame_out(w));
-    ck_assert_uint_eq(be16_get(w->bytes + 12), ETH_TYPE_ARP);
-    wire_arp_in(w, ARP_REPLY, WIRE_PEER, WIRE_OWN);
+    ck_assert(wire_frame_out(w) && wire_asks(w));
+    wire_answer(w);
 }
 
 void wire_establish(struct wire *w)
@@ -531,7 +631,7 @@ void wire_accept(struct wire *w)
     w->peer_port = 40000;
     wire_in(w, "S 0 win 65535 <mss 1460>");
     if (wire_frame_out(w))
-        wire_arp_in(w, ARP_REPLY, WIRE_PEER, WIRE_OWN);
+        wire_answer(w);
     wire_out(w, "S. 0 ack 1");
     wire_in(w, ". 1 ack 1 win 65535");
     (void)wire_event(w, UTCP_EV_ACCEPTED);
@@ -574,4 +674,22 @@ int wire_run(Suite *suite)
     failed = srunner_ntests_failed(runner);
     srunner_free(runner);
     return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+static void use_ipv6(void)
+{
+    wire_family = 6;
+}
+
+int wire_run_both(const char *name, void (*add_tests)(TCase *tcase))
+{
+    Suite *suite = suite_create(name);
+    TCase *v4 = tcase_create("IPv4"), *v6 = tcase_create("IPv6");
+
+    add_tests(v4);
+    tcase_add_checked_fixture(v6, use_ipv6, NULL);
+    add_tests(v6);
+    suite_add_tcase(suite, v4);
+    suite_add_tcase(suite, v6);
+    return wire_run(suite);
 }

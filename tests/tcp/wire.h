@@ -24,6 +24,8 @@
 
 #define WIRE_OWN    "192.0.2.10"
 #define WIRE_PEER   "192.0.2.1"
+#define WIRE_OWN6   "2001:db8::10"
+#define WIRE_PEER6  "2001:db8::1"
 #define WIRE_PORT   25 /* of the peer; ours when it listens */
 #define WIRE_STREAM (1u << 20)
 
@@ -43,6 +45,10 @@ struct wire {
 };
 
 uint8_t wire_byte(uint32_t at);
+
+/* The family of wire_open(): 4, or 6. With 6 the MTU of wire_config() is 1520, so that the MSS is
+ * 1460 as well and tests need not know. */
+extern uint8_t wire_family;
 
 /* The configuration of a stack for tests; change it before wire_open(). */
 struct utcp_config wire_config(void);
@@ -82,6 +88,17 @@ void wire_read(struct wire *w, uint32_t n);
 /* A frame of any kind; true when there was one. It stays in w->bytes. */
 bool wire_frame_out(struct wire *w);
 void wire_frame_in(struct wire *w, const uint8_t *frame, uint32_t len);
+/* The frame in w->bytes asks for the peer's MAC (ARP, ND); the peer answers. */
+bool wire_asks(const struct wire *w);
+void wire_answer(struct wire *w);
+/* The TCP header in w->bytes. */
+const uint8_t *wire_tcp(const struct wire *w);
+/* An IP header without specialities. */
+void wire_ip_put(uint8_t *p, uint8_t family, const uint8_t *src, const uint8_t *dst, uint8_t proto,
+                 uint32_t payload_len);
+/* A whole frame from the peer to `dst` with hop limit `hops`; the ICMPv6 checksum is filled in. */
+void wire_icmp6_in(struct wire *w, const char *src, const char *dst, uint8_t hops, uint8_t *icmp,
+                   uint32_t len);
 /* An IP packet from the peer. */
 void wire_ip_in(struct wire *w, uint8_t proto, const uint8_t *payload, uint32_t len);
 void wire_arp_in(struct wire *w, uint16_t op, const char *sender_ip, const char *target_ip);
@@ -98,5 +115,7 @@ struct ip_addr wire_addr(const char *text);
 
 /* Runs one suite with TAP on stdout; the exit status for main(). */
 int wire_run(Suite *suite);
+/* The same tests over IPv4 and over IPv6. */
+int wire_run_both(const char *name, void (*add_tests)(TCase *tcase));
 
 #endif

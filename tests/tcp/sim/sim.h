@@ -107,6 +107,7 @@ struct sim {
     struct sim_event *heap;
     uint32_t heap_count, heap_cap;
     struct utcp_extent noise;
+    uint8_t family; /* 4 or 6, of the whole world */
     bool lossy, severed, trace, failed;
     char message[160];
     uint64_t counters[UTCP_N_COUNTERS]; /* of both hosts, at the end */

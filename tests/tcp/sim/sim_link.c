@@ -116,7 +116,7 @@ static bool corrupt(struct sim *sim, uint8_t *frame, uint32_t len)
 {
     const uint32_t at = ETH_LEN + (uint32_t)sim_below(&sim->rng, len - ETH_LEN);
 
-    if (be16_get(frame + 12) != ETH_TYPE_IPV4)
+    if (be16_get(frame + 12) == ETH_TYPE_ARP)
         return false;
     frame[at] ^= (uint8_t)(1 + sim_below(&sim->rng, 255));
     return true;
@@ -171,14 +171,16 @@ void sim_link_send(struct sim *sim, uint32_t from, const struct utcp_frame *fram
 void sim_trace_frame(const struct sim *sim, uint32_t from, const uint8_t *frame, uint32_t len,
                      const char *fate)
 {
-    const uint8_t *tcp = frame + ETH_LEN + IPV4_LEN;
+    const bool v6 = be16_get(frame + 12) == ETH_TYPE_IPV6;
+    const uint32_t head_len = ETH_LEN + ip_header_len(v6 ? 6 : 4);
+    const uint8_t *tcp = frame + head_len;
     struct utcp_segment seg;
 
     if (!sim->trace)
         return;
     (void)printf("%12.6f %c ", (double)sim->now_ns / 1e9, from == 0 ? '>' : '<');
-    if (be16_get(frame + 12) != ETH_TYPE_IPV4 || frame[ETH_LEN + 9] != IP_PROTO_TCP ||
-        !utcp_tcp_parse(tcp, len - ETH_LEN - IPV4_LEN, &seg)) {
+    if (be16_get(frame + 12) == ETH_TYPE_ARP || frame[ETH_LEN + (v6 ? 6 : 9)] != IP_PROTO_TCP ||
+        !utcp_tcp_parse(tcp, len - head_len, &seg)) {
         (void)printf("other %u bytes %s\n", len, fate);
         return;
     }

@@ -67,14 +67,23 @@ static struct sim_event heap_pop(struct sim *sim)
 
 /* ---- hosts ---------------------------------------------------------------------------------- */
 
+static uint16_t mtu_choose(struct sim *sim)
+{
+    const uint32_t floor = sim->family == 6 ? 1280 : 576;
+
+    return (uint16_t)(sim_below(&sim->rng, 4) == 0 ? floor + sim_below(&sim->rng, 1500 - floor)
+                                                   : 1500);
+}
+
 static void host_start(struct sim *sim, uint32_t h)
 {
     struct sim_host *host = &sim->host[h];
     struct sim_rng *rng = &sim->rng;
     struct utcp_config config = {
         .mac = {0x02, 0, 0, 0, 0, (uint8_t)(1 + h)},
-        .mtu = (uint16_t)(sim_below(rng, 4) == 0 ? 576 + sim_below(rng, 924) : 1500),
+        .mtu = mtu_choose(sim),
         .prefix4_len = 24,
+        .prefix6_len = 64,
         .rx_window_bytes = (uint32_t)sim_log_range(rng, 2048, 300000),
         .tx_queue_bytes = (uint32_t)sim_log_range(rng, 4096, 262144),
         .limits = {.connections = 64,
@@ -93,12 +102,15 @@ static void host_start(struct sim *sim, uint32_t h)
     for (uint32_t i = 0; i < sizeof config.secret; i++)
         config.secret[i] = (uint8_t)sim_random(rng);
     (void)ip_addr_parse("192.0.2.0", &config.prefix4);
+    if (sim->family == 6)
+        (void)ip_addr_parse("2001:db8::", &config.prefix6);
     *host = (struct sim_host){.timer_ns = TIME_NEVER_NS};
     host->poll_every_ns = sim_below(rng, 2) == 0 ? 0 : sim_log_range(rng, NS_PER_US, NS_PER_MS);
     host->u = utcp_create(&config, &error);
     INVARIANT(host->u != NULL);
     for (uint32_t i = 0; i < SIM_ADDRESSES; i++) {
-        (void)snprintf(text, sizeof text, "192.0.2.%u", 10 * (h + 1) + i);
+        (void)snprintf(text, sizeof text, "%s%u", sim->family == 6 ? "2001:db8::" : "192.0.2.",
+                       10 * (h + 1) + i);
         INVARIANT(ip_addr_parse(text, &host->ip[i]));
         INVARIANT(utcp_address_add(host->u, sim->now_ns, &host->ip[i]) == UTCP_OK);
         INVARIANT(utcp_listen(host->u, &host->ip[i], SIM_PORT, NULL) == UTCP_OK);
@@ -229,6 +241,7 @@ static void world_start(struct sim *sim, uint64_t seed, bool trace)
     sim->rng.state = sim_random(&sim->rng); /* seeds that follow each other are no neighbours */
     sim->trace = trace;
     sim->now_ns = sim_below(&sim->rng, 4) == 0 ? 0 : sim_below(&sim->rng, UINT64_C(1) << 56);
+    sim->family = sim_below(&sim->rng, 2) == 0 ? 4 : 6;
     sim_link_choose(sim);
     for (uint32_t h = 0; h < SIM_HOSTS; h++)
         host_start(sim, h);
