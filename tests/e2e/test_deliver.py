@@ -93,10 +93,7 @@ def every_step_of_a_message_is_told_by_events_and_why(work, args):
             ident = rpc.inject(data, "acme", SENDER, ["x@alpha.example"])["id"]
         site.wait_finished()
         with site.lab.rpc() as rpc:
-            rpc.call("events", after=0, follow=False)
-            seen = []
-            while not seen or seen[-1]["type"] != "finished":
-                seen.append(rpc.receive()["params"])
+            seen = rpc.history()
             why = rpc.call("message.why", id=ident)
         types = [event["type"] for event in seen if event.get("id") == ident]
         expect_equal("events", types, ["accepted", "delivered", "finished"])

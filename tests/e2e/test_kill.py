@@ -90,24 +90,14 @@ def kill_one(lab, rng, victims):
 def doubtful_ids(lab):
     """Ids of messages that the event log names doubtful."""
     with lab.rpc(120) as rpc:
-        last = rpc.call("events", after=0, follow=False, types=["doubtful"])["cursor"]
-        found = set()
-        rpc.send("version")
-        while "result" not in (answer := rpc.receive()):
-            found.add(answer["params"]["id"])
-        expect(last >= 0, "cursor")
-    return found
+        return {event["id"] for event in rpc.history(["doubtful"])}
 
 
-def accepted_ids(lab):
-    """{id: Message-ID number} is not needed: recipients name the message; {recipient: id}."""
+def ids_of_recipients(lab):
+    """{recipient: id}: every message has a recipient of its own."""
     with lab.rpc(120) as rpc:
-        rpc.call("events", after=0, follow=False, types=["delivered", "doubtful", "bounced"])
-        rpc.send("version")
-        found = {}
-        while "result" not in (answer := rpc.receive()):
-            found[answer["params"]["recipient"]] = answer["params"]["id"]
-    return found
+        return {event["recipient"]: event["id"]
+                for event in rpc.history(["delivered", "doubtful", "bounced"])}
 
 
 def storm(work, args, victims, seed):
@@ -137,7 +127,7 @@ def storm(work, args, victims, seed):
             except OSError:
                 return False
         wait_until("queue empty", finished, 300, step=0.5)
-        doubtful, ids = doubtful_ids(lab), accepted_ids(lab)
+        doubtful, ids = doubtful_ids(lab), ids_of_recipients(lab)
         lab.process.terminate()
         expect_equal("exit status", lab.process.wait(60), 0)
     judge(recorder, list(verify.from_maildir_log(log)), doubtful, ids)

@@ -51,6 +51,18 @@ class Rpc:
             raise RpcError(answer["error"])
         return answer["result"]
 
+    def history(self, types=(), after=0):
+        """Events that are recorded now; the answer comes after the last of them."""
+        serial = self.send("events", {"after": after, "follow": False, "types": list(types)})
+        events = []
+        while True:
+            line = self.receive()
+            if line.get("id") == serial:
+                if "error" in line:
+                    raise RpcError(line["error"])
+                return events
+            events.append(line["params"])
+
     def inject(self, data, sender, mail_from, rcpt_to, stream="transactional"):
         return self.call("inject", raw=data, sender=sender, mail_from=mail_from,
                          rcpt_to=list(rcpt_to), stream=stream, size=len(data))
