@@ -51,7 +51,8 @@ struct dp_worker {
     /* Shared with the main thread and, for waking, with the other lanes of the port. */
     alignas(64) _Atomic uint32_t order; /* enum dp_order */
     _Atomic uint32_t asleep;            /* 1: write wake_fd after giving it something */
-    _Atomic uint32_t stopped;
+    _Atomic uint32_t finished; /* 1: its own work is done; frames of others may still come to it */
+    _Atomic uint32_t stopped;  /* 1: its thread has ended */
     struct dp_mailbox mailbox;
     int wake_fd;
 };

@@ -192,13 +192,29 @@ static uint32_t send_frames(struct dp_worker_io *io, uint64_t now_ns)
 
 /* ---- the loop ---------------------------------------------------------------------------- */
 
+/* A lane whose own work is done goes on handing over frames until no lane of its port needs them.
+ */
+static bool may_stop(struct dp_worker_io *io, uint64_t now_ns)
+{
+    if (!dp_worker_finished(io->lane, now_ns)) {
+        return false;
+    }
+    atomic_store(&io->lane->finished, 1);
+    for (uint32_t lane = 0; io->steer && lane < io->n_lanes; lane++) {
+        if (io->to[lane] && !atomic_load(&io->peers[lane]->finished)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 int dp_worker_main(void *arg)
 {
     struct dp_worker_io *io = arg;
     struct dp_worker *lane = io->lane;
     uint32_t idle_turns = 0;
     uint64_t now_ns = dp_clock_ns();
-    while (!dp_worker_finished(lane, now_ns)) {
+    while (!may_stop(io, now_ns)) {
         now_ns = dp_clock_ns();
         uint32_t work = receive(io, now_ns);
         work += receive_handed(io, now_ns);

@@ -115,7 +115,7 @@ def a_bounce_is_reported_to_the_return_path(work, args):
         arrived = list(verify.from_maildir_log(site.maildir_log))
         expect_equal("messages at the return path", len(arrived), 1)
         record = json.loads(site.maildir_log.read_text().splitlines()[0])
-        expect_equal("return path of the report", record["mail_from"] or "", "")
+        expect_equal("return path of the report", record["mail_from"], "<>")
         expect_equal("recipient of the report", record["rcpt_to"], [SENDER])
         report = Path(record["path"]).read_bytes()
         for field in (b"multipart/report", b"Final-Recipient: rfc822; x@nowhere.example",
