@@ -30,7 +30,7 @@ KILLS = 10
 def message(index):
     return (f"From: {SENDER}\r\nTo: r{index}@{DOMAIN}\r\nSubject: message {index}\r\n"
             f"Date: Mon, 23 Nov 2026 19:07:00 +0000\r\nMessage-ID: <kill.{index}@acme.example>\r\n"
-            f"\r\n.line {index}\r\n" + f"{index} " * (index % 300) + "\r\n").encode()
+            f"\r\n.line {index}\r\n" + f"{index}\r\n" * (index % 300)).encode()
 
 
 class Recorder(threading.Thread):
@@ -38,34 +38,33 @@ class Recorder(threading.Thread):
 
     def __init__(self, path, count):
         super().__init__(daemon=True)
-        self.path, self.count = path, count
+        self.path, self.count, self.index = path, count, 0
         self.accepted = {}
         self.unanswered = set()
         self.failure = None
 
     def run(self):
         try:
-            index = 0
-            while index < self.count:
+            while self.index < self.count:
                 try:
                     with Rpc(self.path, 30) as rpc:
-                        index = self._inject(rpc, index)
+                        self._inject(rpc)
                 except OSError:
                     time.sleep(0.1)
         except Exception as error:  # shown by the test, which waits for this thread
             self.failure = error
 
-    def _inject(self, rpc, index):
+    def _inject(self, rpc):
         """Up to 16 unanswered; an answer lost with the connection leaves its message unanswered."""
         pending = {}
         try:
-            while index < self.count or pending:
-                while index < self.count and len(pending) < 16:
-                    data = message(index)
+            while self.index < self.count or pending:
+                while self.index < self.count and len(pending) < 16:
+                    data = message(self.index)
                     params = {"sender": "acme", "mail_from": SENDER, "size": len(data),
-                              "rcpt_to": [f"r{index}@{DOMAIN}"]}
-                    pending[rpc.serial + 1] = index
-                    index += 1
+                              "rcpt_to": [f"r{self.index}@{DOMAIN}"]}
+                    pending[rpc.serial + 1] = self.index
+                    self.index += 1  # each is injected once, whatever becomes of the connection
                     rpc.send("inject", params, data)
                 answer = rpc.receive()
                 number = pending.pop(answer["id"])
@@ -74,7 +73,6 @@ class Recorder(threading.Thread):
                 self.accepted[f"<kill.{number}@acme.example>"] = verify.digest(message(number))
         finally:
             self.unanswered |= {f"<kill.{number}@acme.example>" for number in pending.values()}
-        return index
 
 
 def kill_one(lab, rng, victims):
