@@ -1,9 +1,8 @@
 /*
- * queue.c - the operations: see queue.h.
+ * queue.c - the operations: see queue.h. States and invariants: queue_private.h.
  *
- * A flow stands where its first item says (place()). That its domain is at the limit is noticed
- * when its turn comes, so a domain that fills up costs nothing for the flows that are not looked
- * at; each job that ends lets one blocked flow of the domain go on.
+ * That a domain is full is noticed when the turn of one of its flows comes, so a domain that fills
+ * up costs nothing for the flows that are not looked at.
  */
 #include "control/queue_private.h"
 
@@ -13,11 +12,22 @@ struct queue *queue_new(uint32_t in_flight_per_site)
 {
     INVARIANT(in_flight_per_site >= 1);
     struct queue *q = calloc(1, sizeof *q);
-    if (q) {
-        q->limit = in_flight_per_site;
-        q->free_flow = q->free_domain = q->turn = QUEUE_NONE;
+    if (!q) {
+        return NULL;
+    }
+    q->limit = in_flight_per_site;
+    queue_ring_init(&q->turns);
+    queue_ring_init(&q->paused);
+    if (!queue_index_init(&q->flows) || !queue_index_init(&q->domains)) {
+        queue_free(q);
+        return NULL;
     }
     return q;
+}
+
+static void free_items(struct queue_node *node)
+{
+    free(((struct queue_flow *)node)->heap);
 }
 
 void queue_free(struct queue *q)
@@ -25,34 +35,27 @@ void queue_free(struct queue *q)
     if (!q) {
         return;
     }
-    for (uint32_t i = 0; i < q->n_flows; i++) {
-        free(q->flows[i].heap);
+    queue_index_free(&q->flows, free_items);
+    queue_index_free(&q->domains, NULL);
+    for (uint32_t i = 0; i < q->n_senders; i++) {
+        free(q->senders[i]);
     }
-    for (uint32_t i = 0; i < q->n_domains; i++) {
-        free(q->domains[i].name);
-    }
-    free(q->flows);
-    free(q->domains);
     free(q->senders);
-    free(q->flow_index);
-    free(q->domain_index);
     free(q->timers);
     free(q);
 }
 
 /* ---- items ------------------------------------------------------------------------------- */
 
-/* A new first item may make the flow due earlier; READY and BLOCKED flows stay what they are, since
- * an item of theirs was due before. */
-static void push(struct queue *q, uint32_t flow, uint64_t message_id, uint32_t group,
-                 int64_t due_ms)
+/* A new first item may make a WAITING flow due earlier. In all other states an item of the flow is
+ * due already. */
+static void push(struct queue *q, struct queue_flow *flow, const struct queue_entry *entry)
 {
-    struct queue_flow *f = &q->flows[flow];
-    queue_heap_push(f, &(struct queue_entry){message_id, due_ms, group, 0});
-    q->waiting++;
-    if (f->state == FLOW_EMPTY) {
+    queue_heap_push(flow, entry);
+    q->n_waiting++;
+    if (flow->state == FLOW_EMPTY) {
         queue_flow_enter(q, flow, FLOW_WAITING);
-    } else if (f->state == FLOW_WAITING) {
+    } else if (flow->state == FLOW_WAITING) {
         queue_timer_moved(q, flow);
     }
 }
@@ -60,79 +63,65 @@ static void push(struct queue *q, uint32_t flow, uint64_t message_id, uint32_t g
 bool queue_add(struct queue *q, uint32_t sender, const char *domain, uint64_t message_id,
                uint32_t group, int64_t due_ms)
 {
-    uint32_t flow = queue_flow_get(q, sender, domain);
-    if (flow == QUEUE_NONE) {
-        return false;
+    struct queue_flow *flow = queue_flow_get(q, sender, domain);
+    if (flow) {
+        push(q, flow, &(struct queue_entry){message_id, due_ms, group});
     }
-    if (!queue_heap_reserve(&q->flows[flow], q->flows[flow].count + q->flows[flow].in_flight + 1)) {
-        queue_flow_release(q, flow);
-        return false;
-    }
-    push(q, flow, message_id, group, due_ms);
-    return true;
+    return flow != NULL;
 }
 
-static void take_off(struct queue *q, uint32_t flow)
+static void take_off(struct queue *q, struct queue_flow *flow)
 {
-    q->flows[flow].in_flight++;
-    q->domains[q->flows[flow].domain].in_flight++;
+    flow->in_flight++;
+    flow->domain->in_flight++;
     q->in_flight++;
 }
 
 bool queue_add_in_flight(struct queue *q, uint32_t sender, const char *domain, uint64_t message_id,
                          uint32_t group, struct queue_item *ret_item)
 {
-    uint32_t flow = queue_flow_get(q, sender, domain);
-    if (flow == QUEUE_NONE) {
-        return false;
+    struct queue_flow *flow = queue_flow_get(q, sender, domain);
+    if (flow) {
+        take_off(q, flow);
+        *ret_item = (struct queue_item){.message_id = message_id, .group = group, .flow = flow};
     }
-    if (!queue_heap_reserve(&q->flows[flow], q->flows[flow].count + q->flows[flow].in_flight + 1)) {
-        queue_flow_release(q, flow);
-        return false;
-    }
-    take_off(q, flow);
-    *ret_item = (struct queue_item){.message_id = message_id, .group = group, .flow = flow};
-    return true;
+    return flow != NULL;
 }
 
-/* One less in flight: a flow that waited for that may go on. */
-static void land(struct queue *q, uint32_t flow)
+/* One less in flight: its place is free. */
+static void land(struct queue *q, struct queue_flow *flow)
 {
-    struct queue_domain *domain = &q->domains[q->flows[flow].domain];
-    INVARIANT(q->flows[flow].in_flight > 0 && domain->in_flight > 0 && q->in_flight > 0);
-    q->flows[flow].in_flight--;
-    domain->in_flight--;
+    INVARIANT(flow->in_flight > 0 && flow->domain->in_flight > 0 && q->in_flight > 0);
+    flow->in_flight--;
+    flow->domain->in_flight--;
     q->in_flight--;
-    if (domain->blocked != QUEUE_NONE && domain->in_flight < q->limit) {
-        queue_flow_enter(q, domain->blocked, FLOW_READY);
-    }
+    queue_domain_offer(q, flow->domain);
 }
 
 void queue_again(struct queue *q, const struct queue_item *item, int64_t due_ms)
 {
     land(q, item->flow);
-    push(q, item->flow, item->message_id, item->group, due_ms);
+    push(q, item->flow, &(struct queue_entry){item->message_id, due_ms, item->group});
 }
 
 void queue_finish(struct queue *q, const struct queue_item *item)
 {
     land(q, item->flow);
+    queue_heap_trim(item->flow);
     queue_flow_release(q, item->flow);
 }
 
+/* Paused first, so that its place is not promised to the sender that cannot use it. */
 void queue_put_back(struct queue *q, const struct queue_item *item)
 {
-    uint32_t sender = q->flows[item->flow].sender;
+    queue_sender_pause(q, q->senders[item->flow->sender]);
     queue_again(q, item, item->due_ms);
-    queue_sender_pause(q, sender, true);
 }
 
 void queue_resume(struct queue *q)
 {
-    for (uint32_t i = 0; i < q->n_senders; i++) {
-        if (q->senders[i].paused) {
-            queue_sender_pause(q, i, false);
-        }
+    while (!queue_ring_empty(&q->paused)) {
+        queue_sender_resume(q, queue_first_sender(&q->paused));
     }
 }
 
@@ -140,72 +129,75 @@ void queue_resume(struct queue *q)
 
 static void wake_due(struct queue *q, int64_t now_ms)
 {
-    while (q->n_timers > 0 && q->flows[q->timers[0]].heap[0].due_ms <= now_ms) {
-        queue_flow_enter(q, q->timers[0], FLOW_READY);
+    while (q->n_timers > 0 && q->timers[0].due_ms <= now_ms) {
+        queue_flow_enter(q, q->timers[0].flow, FLOW_READY);
     }
 }
 
-/* Where the flow belongs after its first item was taken; a READY one goes to the end of its ring.
- */
-static void place(struct queue *q, uint32_t flow, int64_t now_ms)
+/* A promise counts as long as adopted items have not taken the place (invariant 4). */
+static bool may_start(const struct queue *q, const struct queue_flow *flow)
 {
-    const struct queue_flow *f = &q->flows[flow];
-    queue_flow_enter(q, flow,
-                     f->count == 0                 ? FLOW_EMPTY
-                     : f->heap[0].due_ms <= now_ms ? FLOW_READY
-                                                   : FLOW_WAITING);
+    return flow->state == FLOW_PROMISED ? flow->domain->in_flight < q->limit
+                                        : queue_domain_has_place(q, flow->domain);
 }
 
-static void take(struct queue *q, uint32_t flow, int64_t now_ms, struct queue_item *ret_item)
+/* The first item of a READY flow, which goes to the end of its sender's list when its next one is
+ * due too. It leaves its list first: what is first in it changes. */
+static void take(struct queue *q, struct queue_flow *flow, int64_t now_ms,
+                 struct queue_item *ret_item)
 {
-    /* Out of the heap of times before its first item changes. */
     queue_flow_enter(q, flow, FLOW_EMPTY);
-    struct queue_entry entry = queue_heap_pop(&q->flows[flow]);
-    q->waiting--;
+    struct queue_entry entry = queue_heap_pop(flow);
+    q->n_waiting--;
     take_off(q, flow);
-    place(q, flow, now_ms);
+    if (flow->n_waiting > 0) {
+        queue_flow_enter(q, flow, flow->heap[0].due_ms <= now_ms ? FLOW_READY : FLOW_WAITING);
+    }
     *ret_item = (struct queue_item){entry.message_id, entry.group, flow, entry.due_ms};
 }
 
 bool queue_next(struct queue *q, int64_t now_ms, struct queue_item *ret_item)
 {
     wake_due(q, now_ms);
-    while (q->turn != QUEUE_NONE) {
-        uint32_t flow = q->senders[q->turn].ready;
-        if (q->domains[q->flows[flow].domain].in_flight >= q->limit) {
-            queue_flow_enter(q, flow, FLOW_BLOCKED);
-            continue;
+    while (!queue_ring_empty(&q->turns)) {
+        struct queue_sender *sender = queue_first_sender(&q->turns);
+        struct queue_flow *flow = queue_flow_of(sender->ready.next);
+        if (may_start(q, flow)) {
+            take(q, flow, now_ms, ret_item);
+            queue_sender_end_turn(q, sender);
+            return true;
         }
-        queue_sender_turn(q);
-        take(q, flow, now_ms, ret_item);
-        return true;
+        queue_flow_enter(q, flow, FLOW_BLOCKED);
     }
     return false;
 }
 
 int64_t queue_deadline_ms(const struct queue *q)
 {
-    if (q->turn != QUEUE_NONE) {
-        return q->flows[q->senders[q->turn].ready].heap[0].due_ms;
+    if (!queue_ring_empty(&q->turns)) {
+        const struct queue_sender *sender = queue_first_sender(&q->turns);
+        return queue_flow_of(sender->ready.next)->heap[0].due_ms;
     }
-    return q->n_timers > 0 ? q->flows[q->timers[0]].heap[0].due_ms : INT64_MAX;
+    return q->n_timers > 0 ? q->timers[0].due_ms : INT64_MAX;
 }
 
 /* ---- reading ----------------------------------------------------------------------------- */
 
 const char *queue_domain(const struct queue *q, const struct queue_item *item)
 {
-    return q->domains[q->flows[item->flow].domain].name;
+    (void)q;
+    return item->flow->domain->name;
 }
 
 uint32_t queue_sender(const struct queue *q, const struct queue_item *item)
 {
-    return q->flows[item->flow].sender;
+    (void)q;
+    return item->flow->sender;
 }
 
 size_t queue_waiting(const struct queue *q)
 {
-    return q->waiting;
+    return q->n_waiting;
 }
 
 size_t queue_in_flight(const struct queue *q)

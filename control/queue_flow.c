@@ -1,353 +1,358 @@
-/* queue_flow.c - flows, domains and senders: made on demand, freed when nothing is left of them.
- * See queue_private.h. */
+/* queue_flow.c - flows, domains and senders: made on demand, freed when nothing is left of them
+ * (senders stay: they are few). States and invariants: queue_private.h. */
 #include "control/queue_private.h"
 
 #include "tcp/base.h"
 
 #define INDEX_MIN 64u
 
-/* ---- hash tables ------------------------------------------------------------------------- */
+/* ---- the hash table ---------------------------------------------------------------------- */
 
-static uint32_t hash_name(const char *name)
+bool queue_index_init(struct queue_index *index)
 {
-    uint32_t hash = 2166136261u; /* FNV-1a */
-    for (; *name; name++) {
-        hash = (hash ^ (uint8_t)*name) * 16777619u;
-    }
-    return hash;
+    *index = (struct queue_index){
+        .buckets = calloc(INDEX_MIN, sizeof index->buckets[0]),
+        .n_buckets = INDEX_MIN,
+        .capacity = INDEX_MIN,
+        .mask = INDEX_MIN - 1,
+    };
+    return index->buckets != NULL;
 }
 
-static uint32_t hash_pair(uint32_t sender, uint32_t domain)
+void queue_index_free(struct queue_index *index, void (*fn)(struct queue_node *))
 {
-    uint64_t mixed = ((uint64_t)sender << 32 | domain) * UINT64_C(0x9e3779b97f4a7c15);
-    return (uint32_t)(mixed >> 32);
-}
-
-static uint32_t *flow_bucket(const struct queue *q, uint32_t sender, uint32_t domain)
-{
-    return &q->flow_index[hash_pair(sender, domain) & (q->flow_index_size - 1)];
-}
-
-static uint32_t *domain_bucket(const struct queue *q, const char *name)
-{
-    return &q->domain_index[hash_name(name) & (q->domain_index_size - 1)];
-}
-
-static uint32_t *index_new(uint32_t size)
-{
-    uint32_t *index = malloc(size * sizeof index[0]);
-    for (uint32_t i = 0; index && i < size; i++) {
-        index[i] = QUEUE_NONE;
-    }
-    return index;
-}
-
-/* Grows with what is live: one bucket for each. */
-static bool grow_flow_index(struct queue *q)
-{
-    if (q->live_flows < q->flow_index_size) {
-        return true;
-    }
-    uint32_t size = q->flow_index_size ? q->flow_index_size * 2 : INDEX_MIN;
-    uint32_t *index = index_new(size);
-    if (!index) {
-        return false;
-    }
-    free(q->flow_index);
-    q->flow_index = index;
-    q->flow_index_size = size;
-    for (uint32_t i = 0; i < q->n_flows; i++) {
-        if (q->flows[i].sender != QUEUE_NONE) {
-            uint32_t *bucket = flow_bucket(q, q->flows[i].sender, q->flows[i].domain);
-            q->flows[i].hash_next = *bucket;
-            *bucket = i;
+    for (size_t i = 0; index->buckets && i < index->n_buckets; i++) {
+        struct queue_node *node = index->buckets[i], *next;
+        for (; node; node = next) {
+            next = node->next;
+            if (fn) {
+                fn(node);
+            }
+            free(node);
         }
     }
+    free(index->buckets);
+}
+
+static struct queue_node **bucket_of(const struct queue_index *index, uint64_t hash)
+{
+    size_t bucket = hash & index->mask;
+    return &index->buckets[bucket < index->n_buckets ? bucket : bucket & index->mask >> 1];
+}
+
+static bool resize(struct queue_index *index, size_t capacity)
+{
+    struct queue_node **buckets = realloc(index->buckets, capacity * sizeof buckets[0]);
+    if (!buckets) {
+        return false;
+    }
+    index->buckets = buckets;
+    index->capacity = capacity;
     return true;
 }
 
-static bool grow_domain_index(struct queue *q)
+/* One bucket more: it takes its share of the one that stood for both. Without memory the chains
+ * grow instead. */
+static void split(struct queue_index *index)
 {
-    if (q->live_domains < q->domain_index_size) {
-        return true;
+    if (index->n_buckets == index->capacity && !resize(index, index->capacity * 2)) {
+        return;
     }
-    uint32_t size = q->domain_index_size ? q->domain_index_size * 2 : INDEX_MIN;
-    uint32_t *index = index_new(size);
-    if (!index) {
-        return false;
-    }
-    free(q->domain_index);
-    q->domain_index = index;
-    q->domain_index_size = size;
-    for (uint32_t i = 0; i < q->n_domains; i++) {
-        if (q->domains[i].name) {
-            uint32_t *bucket = domain_bucket(q, q->domains[i].name);
-            q->domains[i].hash_next = *bucket;
-            *bucket = i;
+    size_t added = index->n_buckets++;
+    index->mask = added > index->mask ? index->mask * 2 + 1 : index->mask;
+    index->buckets[added] = NULL;
+    struct queue_node **at = &index->buckets[added & index->mask >> 1];
+    while (*at) {
+        struct queue_node *node = *at;
+        if ((node->hash & index->mask) == added) {
+            *at = node->next;
+            node->next = index->buckets[added];
+            index->buckets[added] = node;
+        } else {
+            at = &node->next;
         }
     }
-    return true;
+}
+
+/* One bucket less: the opposite of split(). */
+static void merge(struct queue_index *index)
+{
+    size_t removed = --index->n_buckets;
+    struct queue_node **end = &index->buckets[removed & index->mask >> 1];
+    while (*end) {
+        end = &(*end)->next;
+    }
+    *end = index->buckets[removed];
+    index->mask = removed == index->mask / 2 + 1 ? index->mask / 2 : index->mask;
+    if (index->n_buckets < index->capacity / 4) {
+        (void)resize(index, index->capacity / 2);
+    }
+}
+
+static void index_add(struct queue_index *index, struct queue_node *node, uint64_t hash)
+{
+    if (++index->n > index->n_buckets) {
+        split(index);
+    }
+    struct queue_node **bucket = bucket_of(index, hash);
+    node->hash = hash;
+    node->next = *bucket;
+    *bucket = node;
+}
+
+static void index_remove(struct queue_index *index, struct queue_node *node)
+{
+    struct queue_node **at = bucket_of(index, node->hash);
+    while (*at != node) {
+        at = &(*at)->next;
+    }
+    *at = node->next;
+    index->n--;
+    while (index->n < index->n_buckets / 2 && index->n_buckets > INDEX_MIN) { /* twice at most */
+        merge(index);
+    }
 }
 
 /* ---- domains ----------------------------------------------------------------------------- */
 
-static uint32_t domain_slot(struct queue *q)
+/* FNV-1a, and its upper half into the lower one, which is what bucket_of() looks at. */
+static uint64_t hash_name(const char *name)
 {
-    uint32_t domain = q->free_domain;
-    if (domain != QUEUE_NONE) {
-        q->free_domain = q->domains[domain].hash_next;
-        return domain;
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    for (; *name; name++) {
+        hash = (hash ^ (uint8_t)*name) * UINT64_C(0x100000001b3);
     }
-    if (q->n_domains == q->cap_domains) {
-        uint32_t capacity = q->cap_domains ? q->cap_domains * 2 : INDEX_MIN;
-        struct queue_domain *domains = realloc(q->domains, capacity * sizeof domains[0]);
-        if (!domains) {
-            return QUEUE_NONE;
-        }
-        q->domains = domains;
-        q->cap_domains = capacity;
-    }
-    return q->n_domains++;
+    return hash ^ hash >> 32;
 }
 
-static uint32_t domain_get(struct queue *q, const char *name)
+static struct queue_domain *domain_find(const struct queue *q, const char *name, uint64_t hash)
 {
-    for (uint32_t d = q->domain_index_size ? *domain_bucket(q, name) : QUEUE_NONE; d != QUEUE_NONE;
-         d = q->domains[d].hash_next) {
-        if (strcmp(q->domains[d].name, name) == 0) {
-            return d;
+    for (struct queue_node *node = *bucket_of(&q->domains, hash); node; node = node->next) {
+        struct queue_domain *domain = (struct queue_domain *)node;
+        if (node->hash == hash && strcmp(domain->name, name) == 0) {
+            return domain;
         }
     }
-    char *copy = strdup(name);
-    uint32_t domain = copy && grow_domain_index(q) ? domain_slot(q) : QUEUE_NONE;
-    if (domain == QUEUE_NONE) {
-        free(copy);
-        return QUEUE_NONE;
+    return NULL;
+}
+
+static struct queue_domain *domain_get(struct queue *q, const char *name)
+{
+    uint64_t hash = hash_name(name);
+    struct queue_domain *domain = domain_find(q, name, hash);
+    if (domain) {
+        return domain;
     }
-    uint32_t *bucket = domain_bucket(q, name);
-    q->domains[domain] =
-        (struct queue_domain){.name = copy, .blocked = QUEUE_NONE, .hash_next = *bucket};
-    *bucket = domain;
-    q->live_domains++;
+    size_t bytes = strlen(name) + 1;
+    domain = malloc(sizeof *domain + bytes);
+    if (domain) {
+        domain->in_flight = domain->promised = domain->n_flows = 0;
+        memcpy(domain->name, name, bytes);
+        queue_ring_init(&domain->blocked);
+        index_add(&q->domains, &domain->node, hash);
+    }
     return domain;
 }
 
-static void domain_release(struct queue *q, uint32_t domain)
+static void domain_release(struct queue *q, struct queue_domain *domain)
 {
-    struct queue_domain *d = &q->domains[domain];
-    if (d->n_flows > 0) {
+    if (domain->n_flows > 0) {
         return;
     }
-    INVARIANT(d->in_flight == 0 && d->blocked == QUEUE_NONE);
-    uint32_t *at = domain_bucket(q, d->name);
-    while (*at != domain) {
-        at = &q->domains[*at].hash_next;
+    INVARIANT(domain->in_flight == 0 && domain->promised == 0);
+    INVARIANT(queue_ring_empty(&domain->blocked));
+    index_remove(&q->domains, &domain->node);
+    free(domain);
+}
+
+/* ---- senders ----------------------------------------------------------------------------- */
+
+static bool grow_senders(struct queue *q, uint32_t n)
+{
+    struct queue_sender **senders = realloc(q->senders, n * sizeof(struct queue_sender *));
+    if (!senders) {
+        return false;
     }
-    *at = d->hash_next;
-    free(d->name);
-    *d = (struct queue_domain){.hash_next = q->free_domain};
-    q->free_domain = domain;
-    q->live_domains--;
+    for (uint32_t i = q->n_senders; i < n; i++) {
+        senders[i] = NULL;
+    }
+    q->senders = senders;
+    q->n_senders = n;
+    return true;
+}
+
+static bool sender_make(struct queue *q, uint32_t number)
+{
+    INVARIANT(number < QUEUE_SENDERS_MAX);
+    if (number >= q->n_senders && !grow_senders(q, number + number / 2 + 1)) {
+        return false;
+    }
+    if (q->senders[number]) {
+        return true;
+    }
+    struct queue_sender *sender = malloc(sizeof *sender);
+    if (!sender) {
+        return false;
+    }
+    sender->paused = false;
+    queue_ring_init(&sender->ring);
+    queue_ring_init(&sender->ready);
+    q->senders[number] = sender;
+    return true;
+}
+
+/* Invariant 7. A sender that has its place keeps it. */
+static void sender_place(struct queue *q, struct queue_sender *sender)
+{
+    bool in_turns = !queue_ring_empty(&sender->ring);
+    if (sender->paused || in_turns != queue_ring_empty(&sender->ready)) {
+        return;
+    }
+    if (in_turns) {
+        queue_ring_remove(&sender->ring);
+    } else {
+        queue_ring_add_after(q->turns.previous, &sender->ring);
+    }
+}
+
+void queue_sender_end_turn(struct queue *q, struct queue_sender *sender)
+{
+    if (!sender->paused && !queue_ring_empty(&sender->ready)) {
+        queue_ring_remove(&sender->ring);
+        queue_ring_add_after(q->turns.previous, &sender->ring);
+    }
+}
+
+void queue_sender_pause(struct queue *q, struct queue_sender *sender)
+{
+    if (sender->paused) {
+        return;
+    }
+    sender->paused = true;
+    queue_ring_remove(&sender->ring);
+    queue_ring_add_after(q->paused.previous, &sender->ring);
+    for (struct queue_ring *at = sender->ready.next; at != &sender->ready; at = at->next) {
+        struct queue_flow *flow = queue_flow_of(at);
+        if (flow->state != FLOW_PROMISED) {
+            break;
+        }
+        queue_flow_enter(q, flow, FLOW_READY);
+        queue_domain_offer(q, flow->domain);
+    }
+}
+
+void queue_sender_resume(struct queue *q, struct queue_sender *sender)
+{
+    sender->paused = false;
+    queue_ring_remove(&sender->ring);
+    sender_place(q, sender);
 }
 
 /* ---- flows ------------------------------------------------------------------------------- */
 
-static bool grow_flows(struct queue *q)
+static uint64_t hash_flow(uint32_t sender, const struct queue_domain *domain)
 {
-    uint32_t capacity = q->cap_flows ? q->cap_flows * 2 : INDEX_MIN;
-    struct queue_flow *flows = realloc(q->flows, capacity * sizeof flows[0]);
-    if (!flows) {
-        return false;
-    }
-    q->flows = flows;
-    uint32_t *timers = realloc(q->timers, capacity * sizeof timers[0]);
-    if (!timers) {
-        return false;
-    }
-    q->timers = timers;
-    q->cap_flows = capacity;
-    return true;
+    uint64_t hash = (domain->node.hash ^ sender) * UINT64_C(0x9e3779b97f4a7c15);
+    return hash ^ hash >> 32;
 }
 
-static uint32_t flow_slot(struct queue *q)
+static struct queue_flow *flow_find(const struct queue *q, uint32_t sender,
+                                    const struct queue_domain *domain)
 {
-    uint32_t flow = q->free_flow;
-    if (flow != QUEUE_NONE) {
-        q->free_flow = q->flows[flow].hash_next;
-        return flow;
+    uint64_t hash = hash_flow(sender, domain);
+    for (struct queue_node *node = *bucket_of(&q->flows, hash); node; node = node->next) {
+        struct queue_flow *flow = (struct queue_flow *)node;
+        if (flow->sender == sender && flow->domain == domain) {
+            return flow;
+        }
     }
-    if (q->n_flows == q->cap_flows && !grow_flows(q)) {
-        return QUEUE_NONE;
-    }
-    return q->n_flows++;
+    return NULL;
 }
 
-static bool sender_get(struct queue *q, uint32_t sender)
+/* Without items it is there until queue_flow_release(). */
+static struct queue_flow *flow_new(struct queue *q, uint32_t sender, struct queue_domain *domain)
 {
-    if (sender < q->n_senders) {
-        return true;
+    struct queue_flow *flow = NULL;
+    if (sender_make(q, sender) && queue_timers_reserve(q, q->flows.n + 1)) {
+        flow = calloc(1, sizeof *flow);
     }
-    struct queue_sender *senders = realloc(q->senders, (sender + 1) * sizeof senders[0]);
-    if (!senders) {
-        return false;
+    if (flow) {
+        flow->sender = sender;
+        flow->domain = domain;
+        flow->state = FLOW_EMPTY;
+        queue_ring_init(&flow->ring);
+        index_add(&q->flows, &flow->node, hash_flow(sender, domain));
+        domain->n_flows++;
     }
-    for (uint32_t i = q->n_senders; i <= sender; i++) {
-        senders[i] = (struct queue_sender){.ready = QUEUE_NONE};
-    }
-    q->senders = senders;
-    q->n_senders = sender + 1;
-    return true;
-}
-
-static uint32_t flow_new(struct queue *q, uint32_t sender, uint32_t domain)
-{
-    uint32_t flow = sender_get(q, sender) && grow_flow_index(q) ? flow_slot(q) : QUEUE_NONE;
-    if (flow == QUEUE_NONE) {
-        domain_release(q, domain);
-        return QUEUE_NONE;
-    }
-    uint32_t *bucket = flow_bucket(q, sender, domain);
-    q->flows[flow] = (struct queue_flow){.sender = sender, .domain = domain, .hash_next = *bucket};
-    *bucket = flow;
-    q->domains[domain].n_flows++;
-    q->live_flows++;
     return flow;
 }
 
-uint32_t queue_flow_get(struct queue *q, uint32_t sender, const char *name)
+struct queue_flow *queue_flow_get(struct queue *q, uint32_t sender, const char *name)
 {
-    uint32_t domain = domain_get(q, name);
-    if (domain == QUEUE_NONE) {
-        return QUEUE_NONE;
+    struct queue_domain *domain = domain_get(q, name);
+    if (!domain) {
+        return NULL;
     }
-    for (uint32_t f = q->flow_index_size ? *flow_bucket(q, sender, domain) : QUEUE_NONE;
-         f != QUEUE_NONE; f = q->flows[f].hash_next) {
-        if (q->flows[f].sender == sender && q->flows[f].domain == domain) {
-            return f;
-        }
+    struct queue_flow *flow = flow_find(q, sender, domain);
+    flow = flow ? flow : flow_new(q, sender, domain);
+    if (!flow) {
+        domain_release(q, domain);
+        return NULL;
     }
-    return flow_new(q, sender, domain);
+    if (!queue_heap_reserve(flow)) {
+        queue_flow_release(q, flow);
+        return NULL;
+    }
+    return flow;
 }
 
-void queue_flow_release(struct queue *q, uint32_t flow)
+void queue_flow_release(struct queue *q, struct queue_flow *flow)
 {
-    struct queue_flow *f = &q->flows[flow];
-    if (f->count > 0 || f->in_flight > 0) {
+    if (flow->n_waiting > 0 || flow->in_flight > 0) {
         return;
     }
-    INVARIANT(f->state == FLOW_EMPTY);
-    uint32_t *at = flow_bucket(q, f->sender, f->domain), domain = f->domain;
-    while (*at != flow) {
-        at = &q->flows[*at].hash_next;
-    }
-    *at = f->hash_next;
-    free(f->heap);
-    *f = (struct queue_flow){.sender = QUEUE_NONE, .hash_next = q->free_flow};
-    q->free_flow = flow;
-    q->live_flows--;
-    q->domains[domain].n_flows--;
+    INVARIANT(flow->state == FLOW_EMPTY);
+    struct queue_domain *domain = flow->domain;
+    index_remove(&q->flows, &flow->node);
+    free(flow->heap);
+    free(flow);
+    queue_timers_trim(q, q->flows.n);
+    domain->n_flows--;
     domain_release(q, domain);
-}
-
-/* ---- rings of flows ---------------------------------------------------------------------- */
-
-static void ring_add(struct queue *q, uint32_t *head, uint32_t flow)
-{
-    struct queue_flow *f = &q->flows[flow];
-    if (*head == QUEUE_NONE) {
-        *head = f->next = f->previous = flow;
-        return;
-    }
-    struct queue_flow *first = &q->flows[*head];
-    f->next = *head;
-    f->previous = first->previous;
-    q->flows[first->previous].next = flow;
-    first->previous = flow;
-}
-
-static void ring_remove(struct queue *q, uint32_t *head, uint32_t flow)
-{
-    struct queue_flow *f = &q->flows[flow];
-    if (f->next == flow) {
-        *head = QUEUE_NONE;
-        return;
-    }
-    q->flows[f->previous].next = f->next;
-    q->flows[f->next].previous = f->previous;
-    *head = *head == flow ? f->next : *head;
-}
-
-/* ---- the ring of senders ----------------------------------------------------------------- */
-
-static void sender_link(struct queue *q, uint32_t sender)
-{
-    struct queue_sender *s = &q->senders[sender];
-    s->in_ring = true;
-    if (q->turn == QUEUE_NONE) {
-        q->turn = s->next = s->previous = sender;
-        return;
-    }
-    struct queue_sender *first = &q->senders[q->turn];
-    s->next = q->turn;
-    s->previous = first->previous;
-    q->senders[first->previous].next = sender;
-    first->previous = sender;
-}
-
-static void sender_unlink(struct queue *q, uint32_t sender)
-{
-    struct queue_sender *s = &q->senders[sender];
-    s->in_ring = false;
-    if (s->next == sender) {
-        q->turn = QUEUE_NONE;
-        return;
-    }
-    q->senders[s->previous].next = s->next;
-    q->senders[s->next].previous = s->previous;
-    q->turn = q->turn == sender ? s->next : q->turn;
-}
-
-static void sender_place(struct queue *q, uint32_t sender)
-{
-    const struct queue_sender *s = &q->senders[sender];
-    bool wanted = s->ready != QUEUE_NONE && !s->paused;
-    if (wanted && !s->in_ring) {
-        sender_link(q, sender);
-    } else if (!wanted && s->in_ring) {
-        sender_unlink(q, sender);
-    }
-}
-
-void queue_sender_pause(struct queue *q, uint32_t sender, bool paused)
-{
-    q->senders[sender].paused = paused;
-    sender_place(q, sender);
-}
-
-void queue_sender_turn(struct queue *q)
-{
-    q->turn = q->senders[q->turn].next;
 }
 
 /* ---- states ------------------------------------------------------------------------------ */
 
-void queue_flow_enter(struct queue *q, uint32_t flow, enum flow_state state)
+static void leave(struct queue *q, struct queue_flow *flow)
 {
-    struct queue_flow *f = &q->flows[flow];
-    switch ((enum flow_state)f->state) {
+    switch ((enum flow_state)flow->state) {
     case FLOW_EMPTY:
         break;
     case FLOW_WAITING:
         queue_timer_remove(q, flow);
         break;
-    case FLOW_BLOCKED:
-        ring_remove(q, &q->domains[f->domain].blocked, flow);
+    case FLOW_PROMISED:
+        INVARIANT(flow->domain->promised > 0);
+        flow->domain->promised--;
+        queue_ring_remove(&flow->ring);
         break;
+    case FLOW_BLOCKED:
     case FLOW_READY:
-        ring_remove(q, &q->senders[f->sender].ready, flow);
+        queue_ring_remove(&flow->ring);
         break;
     }
-    f->state = (uint8_t)state;
+}
+
+/* A flow that was blocked had come to the front of its sender's list, so it comes back to it. Each
+ * flow passes the others in this way once a round at most. */
+void queue_flow_enter(struct queue *q, struct queue_flow *flow, enum flow_state state)
+{
+    struct queue_sender *sender = q->senders[flow->sender];
+    struct queue_ring *before = flow->state == FLOW_PROMISED  ? flow->ring.previous
+                                : flow->state == FLOW_BLOCKED ? &sender->ready
+                                                              : sender->ready.previous;
+    leave(q, flow);
+    flow->state = (uint8_t)state;
     switch (state) {
     case FLOW_EMPTY:
         break;
@@ -355,11 +360,29 @@ void queue_flow_enter(struct queue *q, uint32_t flow, enum flow_state state)
         queue_timer_add(q, flow);
         break;
     case FLOW_BLOCKED:
-        ring_add(q, &q->domains[f->domain].blocked, flow);
+        queue_ring_add_after(flow->domain->blocked.previous, &flow->ring);
+        break;
+    case FLOW_PROMISED:
+        flow->domain->promised++;
+        queue_ring_add_after(&sender->ready, &flow->ring);
         break;
     case FLOW_READY:
-        ring_add(q, &q->senders[f->sender].ready, flow);
+        queue_ring_add_after(before, &flow->ring);
         break;
     }
-    sender_place(q, f->sender);
+    sender_place(q, sender);
+}
+
+bool queue_domain_has_place(const struct queue *q, const struct queue_domain *domain)
+{
+    return domain->in_flight < q->limit && domain->promised < q->limit - domain->in_flight;
+}
+
+void queue_domain_offer(struct queue *q, struct queue_domain *domain)
+{
+    while (!queue_ring_empty(&domain->blocked) && queue_domain_has_place(q, domain)) {
+        struct queue_flow *flow = queue_flow_of(domain->blocked.next);
+        bool paused = q->senders[flow->sender]->paused;
+        queue_flow_enter(q, flow, paused ? FLOW_READY : FLOW_PROMISED);
+    }
 }

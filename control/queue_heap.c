@@ -4,6 +4,8 @@
 
 #include "tcp/base.h"
 
+#define TIMERS_MIN 64u
+
 /* ---- items of a flow --------------------------------------------------------------------- */
 
 /* Equal times go by message, so that older ones go first. */
@@ -14,13 +16,8 @@ static bool before(const struct queue_entry *a, const struct queue_entry *b)
                                             : a->group < b->group;
 }
 
-bool queue_heap_reserve(struct queue_flow *flow, uint32_t entries)
+static bool resize(struct queue_flow *flow, uint32_t capacity)
 {
-    if (entries <= flow->capacity) {
-        return true;
-    }
-    uint32_t capacity = flow->capacity + flow->capacity / 2;
-    capacity = capacity < entries ? entries : capacity;
     struct queue_entry *heap = realloc(flow->heap, capacity * sizeof heap[0]);
     if (!heap) {
         return false;
@@ -30,10 +27,27 @@ bool queue_heap_reserve(struct queue_flow *flow, uint32_t entries)
     return true;
 }
 
+bool queue_heap_reserve(struct queue_flow *flow)
+{
+    uint32_t n = flow->n_waiting + flow->in_flight;
+    if (n < flow->capacity) {
+        return true;
+    }
+    return n < UINT32_MAX / 2 && resize(flow, n + n / 2 + 1);
+}
+
+void queue_heap_trim(struct queue_flow *flow)
+{
+    uint32_t n = flow->n_waiting + flow->in_flight;
+    if (n > 0 && n < flow->capacity / 4) {
+        (void)resize(flow, flow->capacity / 2);
+    }
+}
+
 void queue_heap_push(struct queue_flow *flow, const struct queue_entry *entry)
 {
-    INVARIANT(flow->count < flow->capacity);
-    uint32_t at = flow->count++;
+    INVARIANT(flow->n_waiting < flow->capacity);
+    uint32_t at = flow->n_waiting++;
     while (at > 0 && before(entry, &flow->heap[(at - 1) / 2])) {
         flow->heap[at] = flow->heap[(at - 1) / 2];
         at = (at - 1) / 2;
@@ -43,11 +57,11 @@ void queue_heap_push(struct queue_flow *flow, const struct queue_entry *entry)
 
 struct queue_entry queue_heap_pop(struct queue_flow *flow)
 {
-    INVARIANT(flow->count > 0);
-    struct queue_entry first = flow->heap[0], last = flow->heap[--flow->count];
+    INVARIANT(flow->n_waiting > 0);
+    struct queue_entry first = flow->heap[0], last = flow->heap[--flow->n_waiting];
     uint32_t at = 0, child;
-    while ((child = 2 * at + 1) < flow->count) {
-        child += child + 1 < flow->count && before(&flow->heap[child + 1], &flow->heap[child]);
+    while ((child = 2 * at + 1) < flow->n_waiting) {
+        child += child + 1 < flow->n_waiting && before(&flow->heap[child + 1], &flow->heap[child]);
         if (!before(&flow->heap[child], &last)) {
             break;
         }
@@ -60,53 +74,80 @@ struct queue_entry queue_heap_pop(struct queue_flow *flow)
 
 /* ---- flows that wait --------------------------------------------------------------------- */
 
-static int64_t due(const struct queue *q, uint32_t flow)
+static bool resize_timers(struct queue *q, size_t capacity)
 {
-    return q->flows[flow].heap[0].due_ms;
+    struct queue_timer *timers = realloc(q->timers, capacity * sizeof timers[0]);
+    if (!timers) {
+        return false;
+    }
+    q->timers = timers;
+    q->timers_capacity = capacity;
+    return true;
 }
 
-static void put(struct queue *q, uint32_t at, uint32_t flow)
+bool queue_timers_reserve(struct queue *q, size_t n)
 {
-    q->timers[at] = flow;
-    q->flows[flow].timer = at;
+    return n <= q->timers_capacity || resize_timers(q, n + n / 2 + TIMERS_MIN);
 }
 
-static void sift(struct queue *q, uint32_t at, uint32_t flow)
+void queue_timers_trim(struct queue *q, size_t n)
 {
-    uint32_t child;
-    while (at > 0 && due(q, flow) < due(q, q->timers[(at - 1) / 2])) {
+    if (n < q->timers_capacity / 4 && q->timers_capacity / 2 >= TIMERS_MIN) {
+        (void)resize_timers(q, q->timers_capacity / 2);
+    }
+}
+
+static void put(struct queue *q, size_t at, struct queue_timer timer)
+{
+    q->timers[at] = timer;
+    timer.flow->timer = (uint32_t)at;
+}
+
+static void sift_up(struct queue *q, size_t at, struct queue_timer timer)
+{
+    while (at > 0 && timer.due_ms < q->timers[(at - 1) / 2].due_ms) {
         put(q, at, q->timers[(at - 1) / 2]);
         at = (at - 1) / 2;
     }
+    put(q, at, timer);
+}
+
+static void sift_down(struct queue *q, size_t at, struct queue_timer timer)
+{
+    size_t child;
     while ((child = 2 * at + 1) < q->n_timers) {
-        child += child + 1 < q->n_timers && due(q, q->timers[child + 1]) < due(q, q->timers[child]);
-        if (due(q, q->timers[child]) >= due(q, flow)) {
+        child += child + 1 < q->n_timers && q->timers[child + 1].due_ms < q->timers[child].due_ms;
+        if (q->timers[child].due_ms >= timer.due_ms) {
             break;
         }
         put(q, at, q->timers[child]);
         at = child;
     }
-    put(q, at, flow);
+    put(q, at, timer);
 }
 
-void queue_timer_add(struct queue *q, uint32_t flow)
+void queue_timer_add(struct queue *q, struct queue_flow *flow)
 {
-    uint32_t at = q->n_timers++;
-    q->timers[at] = flow;
-    sift(q, at, flow);
+    INVARIANT(q->n_timers < q->timers_capacity);
+    sift_up(q, q->n_timers++, (struct queue_timer){flow->heap[0].due_ms, flow});
 }
 
-void queue_timer_remove(struct queue *q, uint32_t flow)
+void queue_timer_remove(struct queue *q, struct queue_flow *flow)
 {
-    uint32_t at = q->flows[flow].timer, last = q->timers[--q->n_timers];
-    INVARIANT(at <= q->n_timers && (at == q->n_timers ? last == flow : q->timers[at] == flow));
-    if (last != flow) {
-        q->timers[at] = last;
-        sift(q, at, last);
+    size_t at = flow->timer;
+    INVARIANT(at < q->n_timers && q->timers[at].flow == flow);
+    struct queue_timer last = q->timers[--q->n_timers];
+    if (last.flow == flow) {
+        return;
+    }
+    if (at > 0 && last.due_ms < q->timers[(at - 1) / 2].due_ms) {
+        sift_up(q, at, last);
+    } else {
+        sift_down(q, at, last);
     }
 }
 
-void queue_timer_moved(struct queue *q, uint32_t flow)
+void queue_timer_moved(struct queue *q, struct queue_flow *flow)
 {
-    sift(q, q->flows[flow].timer, flow);
+    sift_up(q, flow->timer, (struct queue_timer){flow->heap[0].due_ms, flow});
 }
