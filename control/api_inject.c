@@ -164,14 +164,26 @@ static bool parse_sender(struct injection *in)
     return false;
 }
 
+/* The two kinds of mail that strategies tell apart, and campaigns of the second. */
+static bool stream_valid(const char *stream)
+{
+    if (strncmp(stream, "bulk:", 5) == 0) {
+        return config_name_valid(stream + 5) && strlen(stream) <= STREAM_MAX;
+    }
+    return strcmp(stream, "transactional") == 0 || strcmp(stream, "bulk") == 0;
+}
+
 static bool parse_stream(struct injection *in)
 {
     if (!api_param_text(in->request, "stream", "transactional", &in->stream)) {
         return false;
     }
-    if (!config_name_valid(in->stream)) {
+    if (!stream_valid(in->stream)) {
         rpc_error(in->request, RPC_E_PARAMS, NULL, "/stream",
-                  "\"stream\" has 1 to %u letters, digits, '-', '_' or '.'", STREAM_MAX);
+                  "\"stream\" must be \"transactional\", \"bulk\", or \"bulk:\" and the name of a "
+                  "campaign "
+                  "(letters, digits, '-', '_', '.'), %u bytes at most",
+                  STREAM_MAX);
         return false;
     }
     return true;

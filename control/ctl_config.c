@@ -18,7 +18,8 @@ struct number {
     {                                                                                              \
 #section, #key, (low), (high), (otherwise), offsetof(struct ctl_config, section.key)       \
     }
-#define DAY_S 86400u
+#define DAY_S           86400u
+#define CTL_RUN_DIR_MAX 90u /* sun_path has 108 bytes */
 
 /* Waiting times: RFC 5321 4.5.4.1 (give up after 4-5 days; bounces sooner). */
 static const struct number numbers[] = {
@@ -77,8 +78,10 @@ static void parse_numbers(struct ctl_parse *p)
 static void text_or(struct ctl_parse *p, const char *path, json_t *object, const char *key,
                     const char *otherwise, char *buf, size_t buf_bytes)
 {
+    size_t len = strlen(otherwise);
+    INVARIANT(len < buf_bytes);
     if (!config_get_text(p->errors, path, object, key, false, buf, buf_bytes)) {
-        (void)snprintf(buf, buf_bytes, "%s", otherwise);
+        memcpy(buf, otherwise, len + 1);
     }
     (void)json_object_set_new(object, key, json_string(buf));
 }
@@ -117,6 +120,12 @@ static void parse_root(struct ctl_parse *p)
     }
     text_or(p, "", p->effective, "run_dir", "/run/wirepost", c->run_dir, sizeof c->run_dir);
     absolute(p, "/run_dir", c->run_dir);
+    if (strlen(c->run_dir) > CTL_RUN_DIR_MAX) {
+        config_error_add(p->errors, "/run_dir",
+                         "must have at most %u bytes, so that the names of sockets in it fit",
+                         CTL_RUN_DIR_MAX);
+        c->run_dir[0] = '\0';
+    }
 }
 
 static void parse_spool(struct ctl_parse *p)
