@@ -202,7 +202,9 @@ enum api_raw api_raw_bytes(struct rpc_request *request, const char *method, size
 void api_call_raw(struct rpc_request *request)
 {
     if (request->raw_error[0]) {
-        rpc_error(request, RPC_E_OURS, "spool_error", NULL, "%s", request->raw_error);
+        rpc_error(request, request->raw_code,
+                  request->raw_code == RPC_E_OURS ? "spool_error" : NULL, NULL, "%s",
+                  request->raw_error);
         return;
     }
     api_call(request, "inject");

@@ -31,10 +31,10 @@ struct rpc_request {
     json_t *id;     /* null: a notification, nobody is answered */
     json_t *params; /* object, never null */
     enum rpc_role role;
-    bool in_batch; /* (kept for raw bytes) the raw bytes of this request are still being read */
-    uint8_t *raw;  /* bytes that followed the line; malloc'ed, owned */
+    uint8_t *raw; /* bytes that followed the line; malloc'ed, owned */
     size_t raw_len;
-    char raw_error[512];      /* set instead of raw: they were read and thrown away */
+    char raw_error[512];      /* set: what to answer once the raw bytes have been thrown away */
+    int raw_code;             /* with this code */
     struct rpc_request *next; /* of its client */
 };
 

@@ -40,6 +40,7 @@ static void begin_raw(struct rpc_client *client, struct rpc_request *request, si
     if (keep && !request->raw) {
         (void)snprintf(request->raw_error, sizeof request->raw_error,
                        "out of memory for a message of %zu bytes: try later", bytes);
+        request->raw_code = RPC_E_OURS;
     }
 }
 
@@ -59,32 +60,73 @@ static void call(struct rpc_client *client, const char *method, struct rpc_reque
     }
 }
 
-static void take_line(struct rpc_client *client, const char *line, size_t len)
+/* Raw bytes that a request announces although it is not a good one: they must not be taken for
+ * requests. */
+static bool skip_raw(struct rpc_client *client, json_t *root, struct rpc_request *request)
 {
-    char message[JSON_ERROR_TEXT_LENGTH + 64];
-    json_error_t error;
-    json_t *root = json_loadb(line, len, JSON_REJECT_DUPLICATES, &error);
-    if (!root) {
-        (void)snprintf(message, sizeof message, "not JSON, at byte %d: %s", error.position,
-                       error.text);
-        refuse_line(client, NULL, RPC_E_PARSE, message);
-        return;
+    size_t bytes = 0;
+    json_t *method = json_object_get(root, "method");
+    if (!json_is_string(method) || !json_is_object(json_object_get(root, "params")) ||
+        api_raw_bytes(request, json_string_value(method), &bytes) == API_RAW_NONE) {
+        return false;
     }
+    begin_raw(client, request, bytes, false);
+    return true;
+}
+
+/* Why this is no request; null: it is one. */
+static const char *fault(const json_t *root)
+{
     json_t *id = json_object_get(root, "id"), *params = json_object_get(root, "params");
     json_t *method = json_object_get(root, "method");
     const char *version = json_string_value(json_object_get(root, "jsonrpc"));
     if (id && !json_is_string(id) && !json_is_integer(id) && !json_is_null(id)) {
-        refuse_line(client, NULL, RPC_E_REQUEST, "\"id\" must be a text or a whole number");
-    } else if (!version || strcmp(version, "2.0") != 0 || !json_is_string(method)) {
-        refuse_line(
-            client, id, RPC_E_REQUEST,
-            "a request is one object with \"jsonrpc\": \"2.0\" and \"method\"; see control/API.md");
-    } else if (params && !json_is_object(params)) {
-        refuse_line(client, id, RPC_E_PARAMS, "\"params\" must be an object");
-    } else {
-        call(client, json_string_value(method), request_new(client, id, params));
+        return "\"id\" must be a text or a whole number";
     }
+    if (!version || strcmp(version, "2.0") != 0 || !json_is_string(method) ||
+        strlen(json_string_value(method)) != json_string_length(method)) {
+        return "a request is one object with \"jsonrpc\": \"2.0\" and \"method\"; see "
+               "control/API.md";
+    }
+    return params && !json_is_object(params) ? "\"params\" must be an object" : NULL;
+}
+
+static void take_object(struct rpc_client *client, json_t *root)
+{
+    json_t *id = json_object_get(root, "id"), *params = json_object_get(root, "params");
+    const char *why = fault(root);
+    if (!why) {
+        call(client, json_string_value(json_object_get(root, "method")),
+             request_new(client, id, params));
+        return;
+    }
+    bool id_good = json_is_string(id) || json_is_integer(id);
+    struct rpc_request *request =
+        request_new(client, id_good ? id : json_null(), json_is_object(params) ? params : NULL);
+    (void)snprintf(request->raw_error, sizeof request->raw_error, "%s", why);
+    request->raw_code = params && !json_is_object(params) ? RPC_E_PARAMS : RPC_E_REQUEST;
+    if (!skip_raw(client, root, request)) {
+        api_call_raw(request);
+    }
+}
+
+/* False: nobody can know whether raw bytes follow a line that is no JSON and names a size, so the
+ * connection ends. */
+static bool take_line(struct rpc_client *client, const char *line, size_t len)
+{
+    char message[JSON_ERROR_TEXT_LENGTH + 64];
+    json_error_t error;
+    json_t *root =
+        json_loadb(line, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
+    if (!root) {
+        (void)snprintf(message, sizeof message, "not JSON, at byte %d: %s", error.position,
+                       error.text);
+        refuse_line(client, NULL, RPC_E_PARSE, message);
+        return memmem(line, len, "\"size\"", 6) == NULL;
+    }
+    take_object(client, root);
     json_decref(root);
+    return true;
 }
 
 /* Keeps what is not a whole line yet. */
@@ -159,10 +201,13 @@ bool rpc_frame_input(struct rpc_client *client, const char *data, size_t len)
             return true;
         }
         if (client->line_len > 0) {
-            take_line(client, client->line, client->line_len);
+            bool go_on = take_line(client, client->line, client->line_len);
             line_done(client);
-        } else if (n > 0) {
-            take_line(client, data, n);
+            if (!go_on) {
+                return false;
+            }
+        } else if (n > 0 && !take_line(client, data, n)) {
+            return false;
         }
         data += n + 1;
         len -= n + 1;

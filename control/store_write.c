@@ -12,7 +12,10 @@
 #include "tcp/base.h"
 
 #include <errno.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
+
+#define DISK_FULL_BYTES (1u << 20)
 
 #define PRUNE_MIN 64u /* events removed with each commit beside twice as many as came */
 
@@ -349,8 +352,16 @@ static void reopen(struct store *s)
     }
 }
 
+/* A write that the disk took only a part of comes back from LMDB as EIO. */
+static bool disk_is_full(const struct store *s)
+{
+    struct statvfs fs;
+    return statvfs(s->path, &fs) == 0 && (uint64_t)fs.f_bavail * fs.f_frsize < DISK_FULL_BYTES;
+}
+
 static void fail_all(struct store *s, struct store_op *list, int result)
 {
+    result = result == EIO && disk_is_full(s) ? ENOSPC : result;
     for (struct store_op *op = list; op; op = op->next) {
         if (!op->failed) {
             fail_op(op, result);
