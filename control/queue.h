@@ -25,8 +25,9 @@
  *
  * Every operation is O(log n) amortised: a flow that becomes due is moved once for that, in the
  * queue_next() that notices, and queue_resume() takes a step for each paused sender. Memory is
- * given back when a flow or a domain ends: 24 bytes an item in arrays that grow by half, and about
- * 200 bytes for each flow with its domain (tests/queue/bench_queue.c prints what it is).
+ * given back when flows and domains end. An item takes 24 bytes in an array that grows by half, so
+ * 24 to 36; a flow with a domain of its own and one item takes about 250 bytes
+ * (tests/queue/bench_queue.c prints it).
  *
  * Left out on purpose: the hash of the names is not keyed. Whoever can inject mail could choose
  * names that collide and make his own adds slow.

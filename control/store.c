@@ -417,6 +417,7 @@ static uint64_t free_bytes(struct store *s)
     if (now - s->free_checked_ms >= FREE_CACHE_MS && statvfs(s->path, &fs) == 0) {
         s->free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
         s->free_checked_ms = now;
+        s->given_bytes = s->pending_bytes;
     }
     return s->free_bytes;
 }
@@ -424,12 +425,12 @@ static uint64_t free_bytes(struct store *s)
 /* Whether an accept of so many bytes may be tried. */
 static enum store_status admit(struct store *s, uint64_t bytes)
 {
-    uint64_t pending = s->pending_bytes + bytes;
+    uint64_t available = free_bytes(s), wanted = s->given_bytes + bytes;
     if (!s->writable && store_clock_ms() - s->failed_ms < PROBE_MS) {
         return STORE_E_IO;
     }
-    if (s->used_bytes + pending > s->config.max_bytes ||
-        free_bytes(s) < s->min_free_bytes + pending) {
+    if (s->used_bytes + s->pending_bytes + bytes > s->config.max_bytes ||
+        available < s->min_free_bytes + wanted) {
         return STORE_E_FULL;
     }
     return STORE_OK;
@@ -512,6 +513,7 @@ bool store_accept(struct store *s, const struct store_accept *accept, enum store
     own_accept(&op->accept, accept);
     op->bytes = bytes;
     s->pending_bytes += bytes;
+    s->given_bytes += bytes;
     give(s, op);
     return true;
 }

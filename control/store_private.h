@@ -77,6 +77,7 @@ struct store {
 
     int64_t free_checked_ms; /* loop thread: cache of statvfs() */
     uint64_t free_bytes, min_free_bytes;
+    uint64_t given_bytes; /* accepts that free_bytes does not show yet */
 
     store_event_fn on_event;
     void *event_user;
