@@ -24,46 +24,46 @@
 #include "dataplane/outcome.h"
 #include "tcp/base.h"
 
-#define SMTP_TEXT_MAX   256u  /* sanitised reply text kept, with NUL */
-#define SMTP_NAME_MAX   256u  /* host name with NUL */
-#define SMTP_PATH_MAX   320u  /* RFC 5321 4.5.3.1.3: 256, and room for UTF-8 */
-#define SMTP_LINE_MAX   2048u /* longest reply line kept; longer lines are a protocol error */
+#define SMTP_TEXT_MAX        256u  /* sanitised reply text kept, with NUL */
+#define SMTP_NAME_MAX        256u  /* host name with NUL */
+#define SMTP_PATH_MAX        320u  /* RFC 5321 4.5.3.1.3: 256, and room for UTF-8 */
+#define SMTP_LINE_MAX        2048u /* longest reply line kept; longer lines are a protocol error */
 #define SMTP_REPLY_LINES_MAX 128u
-#define SMTP_OUT_MAX    4096u /* unanswered command bytes at most (RFC 2920 3.1 deadlock rule) */
+#define SMTP_OUT_MAX         4096u /* unanswered command bytes at most (RFC 2920 3.1 deadlock rule) */
 
 /* RFC 5321 4.5.3.2. Zero takes the default in brackets (seconds there, milliseconds here). */
 struct smtp_timeouts {
-    uint32_t banner_ms;   /* [300 s] */
-    uint32_t ehlo_ms;     /* [300 s] */
-    uint32_t mail_ms;     /* [300 s] */
-    uint32_t rcpt_ms;     /* [300 s] */
-    uint32_t data_ms;     /* [120 s] for 354 */
-    uint32_t block_ms;    /* [180 s] without any progress of the body (smtp_client_progress()) */
-    uint32_t dot_ms;      /* [600 s] */
-    uint32_t rset_ms;     /* [20 s] */
-    uint32_t quit_ms;     /* [5 s] */
+    uint32_t banner_ms; /* [300 s] */
+    uint32_t ehlo_ms;   /* [300 s] */
+    uint32_t mail_ms;   /* [300 s] */
+    uint32_t rcpt_ms;   /* [300 s] */
+    uint32_t data_ms;   /* [120 s] for 354 */
+    uint32_t block_ms;  /* [180 s] without any progress of the body (smtp_client_progress()) */
+    uint32_t dot_ms;    /* [600 s] */
+    uint32_t rset_ms;   /* [20 s] */
+    uint32_t quit_ms;   /* [5 s] */
 };
 
 /* The reply behind a result. code 0: no reply (timeout, connection lost, our own decision). */
 struct smtp_reply {
-    uint16_t code;        /* 200..599, or 0 */
-    uint8_t enhanced[3];  /* class is 0 when the reply had none (RFC 3463; RFC 2034 4) */
-    uint8_t stage;        /* enum outcome_stage */
+    uint16_t code;            /* 200..599, or 0 */
+    uint8_t enhanced[3];      /* class is 0 when the reply had none (RFC 3463; RFC 2034 4) */
+    uint8_t stage;            /* enum outcome_stage */
     char text[SMTP_TEXT_MAX]; /* first line's text and more lines joined by " / ", printable */
 };
 
 struct smtp_recipient {
-    const char *address;      /* in: checked mailbox, without angle brackets */
-    enum outcome_kind kind;   /* out */
-    struct smtp_reply reply;  /* out */
+    const char *address;     /* in: checked mailbox, without angle brackets */
+    enum outcome_kind kind;  /* out */
+    struct smtp_reply reply; /* out */
 };
 
 struct smtp_body {
-    const uint8_t *prefix;    /* header fields made for this route, CRLF lines; may be null */
+    const uint8_t *prefix; /* header fields made for this route, CRLF lines; may be null */
     uint32_t prefix_len;
-    const uint8_t *data;      /* wire form: CRLF only, ends with CRLF, not dot-stuffed */
+    const uint8_t *data; /* wire form: CRLF only, ends with CRLF, not dot-stuffed */
     uint64_t len;
-    const uint32_t *stuff;    /* ascending offsets in data of dots that begin a line */
+    const uint32_t *stuff; /* ascending offsets in data of dots that begin a line */
     uint32_t n_stuff;
 };
 
@@ -71,11 +71,11 @@ struct smtp_body {
 #define SMTP_NEED_SMTPUTF8 2u /* an address or a header has (RFC 6531) */
 
 struct smtp_transaction {
-    const char *mail_from;    /* "" is the null return path */
+    const char *mail_from; /* "" is the null return path */
     struct smtp_recipient *recipients;
-    uint32_t n_recipients;    /* >= 1 */
+    uint32_t n_recipients; /* >= 1 */
     struct smtp_body body;
-    uint32_t needs;           /* SMTP_NEED_* */
+    uint32_t needs; /* SMTP_NEED_* */
 };
 
 /* A piece of output: bytes of our commands (valid until the next call), or body bytes, which stand
@@ -85,9 +85,9 @@ struct smtp_piece {
     enum smtp_piece_kind kind;
     const uint8_t *data;
     uint32_t len;
-    uint64_t offset;      /* BODY, PREFIX: offset of data in it */
-    bool push;            /* last piece of a batch: nothing more to send until an answer comes */
-    bool final_dot;       /* this piece ends with the final dot: from here on the outcome is doubtful */
+    uint64_t offset; /* BODY, PREFIX: offset of data in it */
+    bool push;       /* last piece of a batch: nothing more to send until an answer comes */
+    bool final_dot;  /* this piece ends with the final dot: from here on the outcome is doubtful */
 };
 
 #define SMTP_EV_READY            1u /* greeting and EHLO done: a transaction may start */
@@ -123,8 +123,8 @@ void smtp_client_on_deadline(struct smtp_client *c, uint64_t now_ns);
 /* Events gathered since the last call, as SMTP_EV_* bits; 0: none. */
 uint32_t smtp_client_next_event(struct smtp_client *c);
 
-bool smtp_client_idle(const struct smtp_client *c);      /* ready and no transaction */
-bool smtp_client_dot_sent(const struct smtp_client *c);  /* of the running transaction */
+bool smtp_client_idle(const struct smtp_client *c);     /* ready and no transaction */
+bool smtp_client_dot_sent(const struct smtp_client *c); /* of the running transaction */
 /* True when the session broke before any reply to MAIL of the running transaction: the server may
  * not be at fault on a reused connection; try again on a fresh one. */
 bool smtp_client_untouched(const struct smtp_client *c);

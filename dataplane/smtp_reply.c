@@ -112,7 +112,7 @@ static void take_enhanced(struct smtp_reader *r)
     char *line = r->reply.text + r->line_at;
     uint8_t code[3];
     const char *rest = parse_enhanced(line, code);
-    if (!rest || code[0] != smtp_reply_class(&r->reply)) {
+    if (!rest || code[0] == 3 || code[0] != smtp_reply_class(&r->reply)) {
         return;
     }
     if (*rest == '\0' && r->text_len == SMTP_TEXT_MAX - 1) {
