@@ -90,6 +90,11 @@ struct utcp_limits {
     uint32_t reassemblies; /* [16] datagrams that wait for fragments, about 9 KiB each */
 };
 
+enum utcp_congestion {
+    UTCP_CONGESTION_CUBIC, /* RFC 9438 with HyStart++ (RFC 9406) */
+    UTCP_CONGESTION_NEWRENO,
+};
+
 struct utcp_config {
     uint8_t mac[6];
     uint16_t mtu; /* of the link, 576..9216 (from 1280 on with IPv6): IP bytes in a frame */
@@ -103,6 +108,7 @@ struct utcp_config {
     uint8_t secret[16]; /* SipHash key for ISNs and ports (RFC 6528, RFC 6056); random per start */
     bool tx_checksum_offload; /* the device fills IPv4, TCP and ICMP checksums: leave them as the
                                  pseudo-header sum that DPDK asks for */
+    enum utcp_congestion congestion;
     uint32_t rx_window_bytes; /* [32768] receive window of a connection */
     uint32_t tx_queue_bytes;  /* [262144] most bytes queued in one connection */
     uint32_t time_wait_ms;    /* [60000] 2*MSL: RFC 9293 3.4.2 says 4 min; Linux and we use 60 s */

@@ -18,36 +18,43 @@ static void newreno_established(struct utcp_conn *c)
 {
     c->cwnd = utcp_cc_initial_window(c);
     c->ssthresh = SSTHRESH_INITIAL;
-    c->cc_acked = 0;
+    c->cc_state.reno_acked = 0;
 }
 
 /* RFC 3465 2.2, 2.3: L = 2, but 1 in the slow start after a timeout. */
-static void newreno_ack(struct utcp_conn *c, uint32_t acked, uint64_t now_ns)
+static void newreno_ack(struct utcp_conn *c, uint32_t acked, uint32_t rtt_us, uint64_t now_ns)
 {
-    const bool after_timeout = seq_leq(c->snd_una, c->recover);
-    const uint32_t limit = after_timeout ? c->mss : 2u * c->mss;
+    const uint32_t limit = (c->flags & CF_LOSS) != 0 ? c->mss : 2u * c->mss;
 
+    (void)rtt_us;
     (void)now_ns;
     if (c->cwnd < c->ssthresh) {
         c->cwnd += acked < limit ? acked : limit;
         return;
     }
-    c->cc_acked += acked;
-    if (c->cc_acked >= c->cwnd) {
-        c->cc_acked -= c->cwnd;
+    c->cc_state.reno_acked += acked;
+    if (c->cc_state.reno_acked >= c->cwnd) {
+        c->cc_state.reno_acked -= c->cwnd;
         c->cwnd += c->mss;
     }
 }
 
 /* RFC 5681 (4). */
-static uint32_t newreno_ssthresh(const struct utcp_conn *c, uint32_t flight)
+static uint32_t newreno_congestion(struct utcp_conn *c, uint32_t flight)
 {
+    c->cc_state.reno_acked = 0;
     return flight / 2 > 2u * c->mss ? flight / 2 : 2u * c->mss;
+}
+
+static void newreno_undo(struct utcp_conn *c)
+{
+    c->cc_state.reno_acked = 0;
 }
 
 const struct utcp_cc_ops utcp_cc_newreno = {
     .name = "newreno",
     .on_established = newreno_established,
     .on_ack = newreno_ack,
-    .ssthresh = newreno_ssthresh,
+    .on_congestion = newreno_congestion,
+    .on_undo = newreno_undo,
 };

@@ -7,10 +7,10 @@ struct totals {
     uint32_t conns, alive, segs, chunks, copy_blocks, rx_blocks;
 };
 
-/* 1 and 2: segments cover [snd_una, snd_nxt), and lost_bytes is what is lost of them. */
+/* 1 and 2: segments cover [snd_una, snd_nxt), and the sums are those of their marks. */
 static void check_segments(const struct utcp *u, const struct utcp_conn *c, struct totals *t)
 {
-    uint32_t seq = c->snd_una, lost = 0, n = 0, first_lost = 0;
+    uint32_t seq = c->snd_una, lost = 0, sacked = 0, n = 0, n_sacked = 0, first_lost = 0;
 
     for (uint32_t id = c->seg_head; id != 0; id = seg_at(u, id)->next) {
         const struct utcp_seg *seg = seg_at(u, id);
@@ -19,6 +19,11 @@ static void check_segments(const struct utcp *u, const struct utcp_conn *c, stru
         INVARIANT(seg->next != 0 || c->seg_tail == id);
         seq += seg_seq_len(seg);
         n++;
+        INVARIANT((seg->flags & (SEG_LOST | SEG_SACKED)) != (SEG_LOST | SEG_SACKED));
+        if ((seg->flags & SEG_SACKED) != 0) {
+            sacked += seg_seq_len(seg);
+            n_sacked++;
+        }
         if ((seg->flags & SEG_LOST) == 0)
             continue;
         lost += seg_seq_len(seg);
@@ -27,6 +32,7 @@ static void check_segments(const struct utcp *u, const struct utcp_conn *c, stru
     }
     INVARIANT(seq == c->snd_nxt && seq_leq(c->snd_nxt, c->snd_end));
     INVARIANT(lost == c->lost_bytes && n == c->segs);
+    INVARIANT(sacked == c->sacked_bytes && n_sacked == c->sacked_segs);
     if (first_lost != 0)
         INVARIANT(c->seg_lost != 0 && seg_at(u, c->seg_lost)->seq - c->snd_una + 1 <= first_lost);
     t->segs += n;

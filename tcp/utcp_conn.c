@@ -53,7 +53,7 @@ static void conn_init(const struct utcp *u, struct utcp_conn *c, const struct ut
     if (c->local_ip.family == 6)
         c->flags |= CF_IPV6;
     c->mss_peer = c->local_ip.family == 6 ? TCP_MSS_DEFAULT6 : TCP_MSS_DEFAULT4;
-    c->cc = &utcp_cc_newreno;
+    c->cc = u->config.congestion == UTCP_CONGESTION_NEWRENO ? &utcp_cc_newreno : &utcp_cc_cubic;
     c->rtx_deadline_ns = TIME_NEVER_NS;
     c->delack_deadline_ns = TIME_NEVER_NS;
     c->linger_deadline_ns = TIME_NEVER_NS;

@@ -68,6 +68,7 @@ void utcp_input_established(const struct input *in)
     utcp_conn_enter(c, UTCP_ESTABLISHED);
     c->syn_rtt_us = c->srtt_us;
     c->recover = c->iss - 1;
+    c->rack_fack = c->dsack_round = c->snd_una;
     c->cc->on_established(c);
     c->backoff = c->srtt_us == 0 ? c->backoff : 0;
     if ((c->flags & CF_EMBRYO) != 0) {
@@ -133,7 +134,7 @@ static void syn_sent_ack(struct input *in)
 {
     struct utcp_conn *c = in->c;
 
-    utcp_ack_new(in->u, in->now_ns, c, &in->seg);
+    utcp_ack_input(in->u, in->now_ns, c, &in->seg, false);
     c->snd_wl1 = in->seg.seq;
     c->snd_wl2 = in->seg.ack;
     utcp_ack_window(in->u, in->now_ns, c, &in->seg, true);

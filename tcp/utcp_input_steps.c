@@ -69,10 +69,12 @@ static void refuse_sequence(struct input *in)
         utcp_conn_ready(in->u, c);
         return;
     }
-    if (in->seg.len > 0 && seq_leq(in->seg.seq + in->seg.len, c->rcv_nxt))
+    if (in->seg.len > 0 && seq_leq(in->seg.seq + in->seg.len, c->rcv_nxt)) {
         COUNT(in->u, rx_data_duplicate);
-    else
+        utcp_recvq_note_duplicate(c, in->seg.seq, in->seg.seq + in->seg.len);
+    } else {
         COUNT(in->u, drop_tcp_window);
+    }
     if (utcp_segment_seq_len(&in->seg) > 0 && (in->seg.flags & TCP_SYN) == 0) {
         c->flags |= CF_ACK_NOW;
         utcp_conn_ready(in->u, c);
@@ -151,7 +153,7 @@ static bool ack_in_syn_received(struct input *in)
     }
     c->snd_wl1 = in->seg.seq;
     c->snd_wl2 = in->seg.ack;
-    utcp_ack_new(in->u, in->now_ns, c, &in->seg);
+    utcp_ack_input(in->u, in->now_ns, c, &in->seg, false);
     utcp_ack_window(in->u, in->now_ns, c, &in->seg, false);
     utcp_input_established(in);
     return true;
@@ -162,7 +164,8 @@ static bool ack_is_acceptable(const struct input *in)
 {
     const struct utcp_conn *c = in->c;
 
-    return seq_leq(in->seg.ack, c->snd_nxt) && c->snd_una - in->seg.ack <= c->snd_wnd_max;
+    return seq_leq(in->seg.ack, c->snd_nxt) &&
+           (seq_geq(in->seg.ack, c->snd_una) || c->snd_una - in->seg.ack <= c->snd_wnd_max);
 }
 
 /* RFC 5681 2: all five conditions. */
@@ -179,15 +182,12 @@ static bool ack_in_established(struct input *in)
 {
     struct utcp_conn *c = in->c;
 
-    if (seq_gt(in->seg.ack, c->snd_una) && seq_leq(in->seg.ack, c->snd_nxt)) {
-        utcp_ack_new(in->u, in->now_ns, c, &in->seg);
-    } else if (!ack_is_acceptable(in)) {
+    if (!ack_is_acceptable(in)) {
         COUNT(in->u, drop_tcp_ack);
         utcp_conn_challenge_ack(in->u, in->now_ns, c);
         return false;
-    } else if (ack_is_duplicate(in)) {
-        utcp_ack_duplicate(in->u, c);
     }
+    utcp_ack_input(in->u, in->now_ns, c, &in->seg, ack_is_duplicate(in));
     if (seq_geq(in->seg.ack, c->snd_una))
         utcp_ack_window(in->u, in->now_ns, c, &in->seg, false);
     return true;
@@ -272,6 +272,8 @@ static void trim_to_window(struct input *in)
         const uint32_t old = c->rcv_nxt - seg->seq;
         const uint32_t cut = old < seg->len ? old : seg->len;
 
+        if (cut > 0)
+            utcp_recvq_note_duplicate(c, seg->seq, seg->seq + cut);
         seg->data += cut;
         seg->len -= cut;
         seg->seq += cut;

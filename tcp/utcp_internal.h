@@ -85,6 +85,8 @@ void utcp_icmp_input(struct utcp *u, uint64_t now_ns, const struct utcp_ip *ip,
 void utcp_icmp6_input(struct utcp *u, uint64_t now_ns, const struct utcp_ip *ip,
                       const uint8_t mac[6]);
 
+struct utcp_ack_news;
+
 /* ---- utcp_tuple.c: numbers that a connection is known by ------------------------------------ */
 
 struct utcp_tuple {
@@ -154,7 +156,7 @@ static inline uint32_t conn_headers_len(const struct utcp_conn *c)
 }
 static inline uint32_t conn_pipe(const struct utcp_conn *c)
 {
-    return c->snd_nxt - c->snd_una - c->lost_bytes;
+    return c->snd_nxt - c->snd_una - c->lost_bytes - c->sacked_bytes;
 }
 
 /* ---- utcp_sendq.c: bytes to send and segments in flight ------------------------------------- */
@@ -171,14 +173,22 @@ bool utcp_sendq_split(struct utcp *u, struct utcp_conn *c, struct utcp_seg *seg,
 /* How many of `len` bytes from snd_nxt on fit into UTCP_SLICES_MAX slices. */
 uint32_t utcp_sendq_fit(const struct utcp *u, const struct utcp_conn *c, uint32_t len);
 void utcp_sendq_gather(const struct utcp *u, const struct utcp_seg *seg, struct utcp_frame *frame);
-/* Drops what `ack` covers. *ret_rtt_us: a sample that Karn's rule allows, 0 without. */
-void utcp_sendq_ack(struct utcp *u, struct utcp_conn *c, uint32_t ack, uint64_t now_ns,
-                    uint32_t *ret_rtt_us);
+/* Drops what `ack` covers. */
+void utcp_sendq_ack(struct utcp *u, struct utcp_conn *c, uint32_t ack, struct utcp_ack_news *news);
 /* The first segment is taken as lost and goes out next whatever cwnd says. */
 void utcp_sendq_resend_head(struct utcp *u, struct utcp_conn *c);
+/* The same for the last one. */
+void utcp_sendq_resend_tail(struct utcp *u, struct utcp_conn *c);
+void utcp_sendq_mark_lost(struct utcp *u, struct utcp_conn *c, uint32_t id);
 /* Segments longer than `len` count as lost. */
 void utcp_sendq_mark_longer_lost(struct utcp *u, struct utcp_conn *c, uint32_t len);
-void utcp_sendq_mark_all_lost(struct utcp *u, struct utcp_conn *c);
+/* All that begin at or before `last` and are not SACKed. */
+void utcp_sendq_mark_all_lost(struct utcp *u, struct utcp_conn *c, uint32_t last);
+/* None is lost any more. */
+void utcp_sendq_mark_none_lost(struct utcp *u, struct utcp_conn *c);
+void utcp_sendq_mark_sacked(struct utcp_conn *c, struct utcp_seg *seg);
+/* The peer has thrown away what it had SACKed. */
+void utcp_sendq_forget_sacks(struct utcp *u, struct utcp_conn *c);
 void utcp_sendq_sent(struct utcp_conn *c, struct utcp_seg *seg, uint64_t now_ns);
 /* The first lost segment, or null. */
 struct utcp_seg *utcp_sendq_first_lost(struct utcp *u, struct utcp_conn *c);
@@ -204,33 +214,85 @@ bool utcp_recvq_join(struct utcp *u, struct utcp_conn *c);
 uint32_t utcp_recvq_read(struct utcp *u, struct utcp_conn *c, uint8_t *buf, uint32_t cap);
 void utcp_recvq_drop(struct utcp *u, struct utcp_conn *c);
 void utcp_recvq_drop_out_of_order(struct utcp *u, struct utcp_conn *c);
-/* Up to `max` blocks for a SACK option, the newest first (RFC 2018 4). */
-uint32_t utcp_recvq_sack(const struct utcp *u, const struct utcp_conn *c,
-                         struct utcp_sack_block *blocks, uint32_t max);
+/* [start, end) came a second time: the next ACK says so (RFC 2883). */
+void utcp_recvq_note_duplicate(struct utcp_conn *c, uint32_t start, uint32_t end);
+/* Up to `max` blocks for a SACK option: what came twice, then the newest first (RFC 2018 4). */
+uint32_t utcp_recvq_sack(const struct utcp *u, struct utcp_conn *c, struct utcp_sack_block *blocks,
+                         uint32_t max);
 /* Moves rcv_adv on where that avoids silly windows (RFC 9293 3.8.6.2.2); the window to advertise.
  */
 uint32_t utcp_recvq_window(const struct utcp *u, struct utcp_conn *c);
 /* Would an ACK now open the window by enough to be worth a segment? */
 bool utcp_recvq_window_opens(const struct utcp *u, const struct utcp_conn *c);
 
-/* ---- utcp_input.c, utcp_ack.c --------------------------------------------------------------- */
+/* ---- utcp_input.c --------------------------------------------------------------------------- */
 
 void utcp_tcp_input(struct utcp *u, uint64_t now_ns, const struct utcp_ip *ip, const uint8_t mac[6],
                     bool checksum_good);
-/* snd_una < ack <= snd_nxt. */
-void utcp_ack_new(struct utcp *u, uint64_t now_ns, struct utcp_conn *c,
-                  const struct utcp_segment *seg);
-void utcp_ack_duplicate(struct utcp *u, struct utcp_conn *c);
+
+/* ---- utcp_ack.c: an acknowledgement --------------------------------------------------------- */
+
+/* What one ACK says, gathered by the scoreboard for recovery. */
+struct utcp_ack_news {
+    uint64_t now_ns;
+    uint32_t acked;     /* bytes of sequence space by which snd_una moved */
+    uint32_t delivered; /* the same, and newly SACKed ones: what has left the network */
+    uint32_t rtt_us;    /* a sample that Karn's rule allows, 0 without */
+    uint32_t echo_ms;   /* the timestamp that it echoes, our offset taken off */
+    bool has_echo;
+    bool duplicate;  /* as RFC 5681 2 defines it */
+    bool dsack;      /* it says that [dsack_start, dsack_end) came twice */
+    bool newly_lost; /* RACK has found a loss */
+    bool cwnd_used;  /* cwnd was what held us back */
+    uint32_t dsack_start, dsack_end;
+};
+
+/* snd_una - what is tolerable <= ack <= snd_nxt. */
+void utcp_ack_input(struct utcp *u, uint64_t now_ns, struct utcp_conn *c,
+                    const struct utcp_segment *seg, bool duplicate);
 /* Takes the window of an acceptable segment; in_syn: not scaled (RFC 7323 2.2). */
 void utcp_ack_window(struct utcp *u, uint64_t now_ns, struct utcp_conn *c,
                      const struct utcp_segment *seg, bool in_syn);
+
+/* ---- utcp_sack.c: the scoreboard ------------------------------------------------------------ */
+
+void utcp_sack_input(struct utcp *u, struct utcp_conn *c, const struct utcp_segment *seg,
+                     struct utcp_ack_news *news);
+
+/* ---- utcp_rack.c: RACK-TLP ------------------------------------------------------------------ */
+
+/* Segment seg was delivered, by ACK or SACK. */
+void utcp_rack_delivered(struct utcp_conn *c, const struct utcp_seg *seg,
+                         const struct utcp_ack_news *news);
+/* Marks what is lost; returns after how long to look again, 0: no need. */
+uint32_t utcp_rack_detect(struct utcp *u, struct utcp_conn *c, uint64_t now_ns, bool *ret_lost);
+/* A D-SACK came; a recovery ended: both move the reordering window. */
+void utcp_rack_on_dsack(struct utcp_conn *c);
+void utcp_rack_on_recovered(struct utcp_conn *c);
+bool utcp_tlp_may_probe(const struct utcp_conn *c);
+uint32_t utcp_tlp_timeout_us(const struct utcp *u, const struct utcp_conn *c, uint64_t now_ns);
+void utcp_tlp_fire(struct utcp *u, struct utcp_conn *c);
+/* True when the ACK shows that the probe has repaired a loss. */
+bool utcp_tlp_on_ack(struct utcp_conn *c, const struct utcp_ack_news *news);
+
+/* ---- utcp_recovery.c: reaction to loss ------------------------------------------------------ */
+
+void utcp_recovery_on_ack(struct utcp *u, struct utcp_conn *c, struct utcp_ack_news *news);
 /* The congestion side of a retransmission timeout. */
-void utcp_ack_timeout(struct utcp *u, struct utcp_conn *c);
+void utcp_recovery_on_timeout(struct utcp *u, struct utcp_conn *c);
+/* The reordering timer of RACK. */
+void utcp_recovery_on_reorder_timer(struct utcp *u, uint64_t now_ns, struct utcp_conn *c);
+/* seg goes out (again) now. */
+void utcp_recovery_on_send(struct utcp_conn *c, const struct utcp_seg *seg, uint64_t now_ns);
 
 /* ---- utcp_timer.c --------------------------------------------------------------------------- */
 
 uint32_t utcp_rto_us(const struct utcp_conn *c);
 void utcp_timer_rtx_start(struct utcp *u, uint64_t now_ns, struct utcp_conn *c);
+/* The timer that an ACK leaves behind: RTO, or a tail loss probe before it. */
+void utcp_timer_rtx_restart(struct utcp *u, uint64_t now_ns, struct utcp_conn *c);
+void utcp_timer_reorder_start(struct utcp *u, uint64_t now_ns, struct utcp_conn *c,
+                              uint32_t after_us);
 void utcp_timer_rtx_stop(struct utcp_conn *c);
 void utcp_timer_delack_start(struct utcp *u, uint64_t now_ns, struct utcp_conn *c);
 void utcp_timer_linger_start(struct utcp *u, uint64_t now_ns, struct utcp_conn *c);
@@ -245,6 +307,11 @@ static inline uint32_t timer_of_address(const struct utcp *u, uint32_t id)
     return u->conns.count + u->neighbours.count + id;
 }
 void utcp_timer_arm(struct utcp *u, uint64_t now_ns, uint32_t timer, uint64_t deadline_ns);
+
+/* ---- utcp_output.c -------------------------------------------------------------------------- */
+
+/* Is there new data, or FIN, that the peer's window takes and that may go now? */
+bool utcp_output_has_new(const struct utcp *u, const struct utcp_conn *c);
 
 /* ---- utcp_timewait.c ------------------------------------------------------------------------ */
 

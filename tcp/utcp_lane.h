@@ -7,7 +7,8 @@
  *     order and without gaps. Bytes not sent yet are [snd_nxt, snd_end); SYN and FIN are never in
  *     there: they move both numbers when their segment is made.
  *  2. lost_bytes is the sequence space of segments that carry SEG_LOST: what counts as no longer in
- *     the network and is to be sent (again). pipe = snd_nxt - snd_una - lost_bytes.
+ *     the network and is to be sent (again). sacked_bytes and sacked_segs are those with
+ *     SEG_SACKED; no segment is both. pipe = snd_nxt - snd_una - lost_bytes - sacked_bytes.
  *  3. The chunks chunk_head..chunk_tail hold exactly the bytes [snd_una, snd_end); chunk_head_off
  * of the first are acknowledged. A chunk is let go when its last byte is acknowledged.
  *  4. Received bytes in order end at rcv_nxt; out-of-order blocks are sorted by sequence, do not
@@ -59,9 +60,10 @@
 /* ---- objects ------------------------------------------------------------------------------- */
 
 /* A segment in flight. */
-#define SEG_SYN  1u
-#define SEG_FIN  2u
-#define SEG_LOST 4u /* to be sent (again); SACKED and others find room here */
+#define SEG_SYN    1u
+#define SEG_FIN    2u
+#define SEG_LOST   4u /* to be sent (again) */
+#define SEG_SACKED 8u /* the peer has it; it may still take that back (RFC 2018 8) */
 
 struct utcp_seg {
     uint32_t next;
@@ -113,7 +115,7 @@ enum conn_queue {
 #define CF_ACK_NOW       0x00001000u
 #define CF_RTX_NOW       0x00002000u /* send the first lost segment whatever cwnd says */
 #define CF_PROBE         0x00004000u /* send what the peer's window does not allow */
-#define CF_RECOVERY      0x00008000u /* fast recovery (RFC 6582) */
+#define CF_RECOVERY      0x00008000u /* fast recovery (RFC 6582, RFC 6675) */
 #define CF_PARTIAL_SEEN  0x00010000u /* the timer was restarted in this recovery */
 #define CF_RST_OWED      0x00020000u /* over for the caller; only RST is still to be sent */
 #define CF_WANT_ROOM     0x00040000u /* a send was refused: SENDABLE is owed */
@@ -121,6 +123,12 @@ enum conn_queue {
 #define CF_IN_EVENT_LIST 0x00100000u
 #define CF_SYN_RTX       0x00200000u /* SYN was sent more than once */
 #define CF_IPV6          0x00400000u
+#define CF_LOSS          0x00800000u /* after a timeout, until `recover` is acknowledged */
+#define CF_REORDERING    0x01000000u /* this path reorders (RFC 8985 6.2 step 3) */
+#define CF_TLP_OUT       0x02000000u /* a tail loss probe is out, up to tlp_end */
+#define CF_TLP_RTX       0x04000000u /* ... and it was a retransmission */
+#define CF_TLP_NOW       0x08000000u /* send one new segment as probe, whatever cwnd says */
+#define CF_CSS           0x10000000u /* conservative slow start (RFC 9406) */
 
 struct utcp_conn;
 
@@ -128,13 +136,35 @@ struct utcp_conn;
 struct utcp_cc_ops {
     const char *name;
     void (*on_established)(struct utcp_conn *c);
-    /* `acked` new bytes were acknowledged outside of recovery, and cwnd was in use. */
-    void (*on_ack)(struct utcp_conn *c, uint32_t acked, uint64_t now_ns);
-    /* The ssthresh to take now that a loss was seen with `flight` bytes out. */
-    uint32_t (*ssthresh)(const struct utcp_conn *c, uint32_t flight);
+    /* `acked` new bytes were acknowledged outside of recovery, and cwnd was in use. rtt_us: a
+     * sample, 0 without. */
+    void (*on_ack)(struct utcp_conn *c, uint32_t acked, uint32_t rtt_us, uint64_t now_ns);
+    /* Congestion was seen with `flight` bytes out: the ssthresh to take. */
+    uint32_t (*on_congestion)(struct utcp_conn *c, uint32_t flight);
+    /* It was none after all: cwnd and ssthresh are as they were before. */
+    void (*on_undo)(struct utcp_conn *c);
 };
-extern const struct utcp_cc_ops utcp_cc_newreno;
+extern const struct utcp_cc_ops utcp_cc_newreno, utcp_cc_cubic;
 uint32_t utcp_cc_initial_window(const struct utcp_conn *c);
+
+/* What the timer of rtx_deadline_ns is for. */
+enum conn_timer {
+    CONN_TIMER_RTO, /* or persist */
+    CONN_TIMER_REO, /* RACK: a segment is lost when it is not acknowledged by then */
+    CONN_TIMER_TLP, /* tail loss probe */
+};
+
+/* State of CUBIC (RFC 9438) and HyStart++ (RFC 9406). */
+struct utcp_cubic {
+    uint32_t w_max, w_max_before; /* bytes; before: for undo */
+    uint32_t w_est;               /* what Reno would have */
+    uint32_t cwnd_prior;
+    uint32_t epoch_ms, last_ms; /* epoch 0: none yet */
+    uint32_t k_ms;
+    uint32_t round_end; /* sequence number */
+    uint32_t rtt_round_us, rtt_last_us, rtt_css_us;
+    uint8_t samples, css_rounds;
+};
 
 struct utcp_conn {
     /* Hot: what every segment touches, two cache lines. */
@@ -149,7 +179,7 @@ struct utcp_conn {
     uint32_t snd_wnd, snd_wl1, snd_wl2;
     uint32_t rcv_nxt, rcv_adv;
     uint32_t ts_recent, ts_offset;
-    uint32_t cwnd, lost_bytes;
+    uint32_t cwnd, lost_bytes, sacked_bytes;
     uint32_t seg_head, seg_tail, seg_lost; /* seg_lost: none before it is lost */
     uint32_t chunk_next, chunk_next_off;   /* where snd_nxt stands */
     uint32_t neighbour;
@@ -169,7 +199,25 @@ struct utcp_conn {
     uint32_t backoff;       /* doublings of the RTO since the last RTT sample */
     uint32_t timeouts;      /* since the last progress */
     uint32_t limited_bytes; /* sent by limited transmit on the running duplicate ACKs */
-    uint32_t ssthresh, recover, cc_acked;
+    uint32_t ssthresh, recover;
+    union {
+        uint32_t reno_acked;
+        struct utcp_cubic cubic;
+    } cc_state;
+    /* RACK-TLP (RFC 8985): the segment sent last of those delivered; highest byte delivered. */
+    uint32_t rack_us, rack_end, rack_rtt_us, rack_fack;
+    uint32_t dsack_round; /* one widening of the reordering window for each round trip */
+    uint32_t tlp_end;
+    uint16_t sacked_segs;
+    uint8_t reo_mult, reo_persist;
+    uint8_t timer; /* enum conn_timer */
+    uint8_t frto;  /* RFC 5682: 0 off, 1 after the timeout, 2 after the first ACK */
+    /* PRR (RFC 9937). */
+    uint32_t prr_delivered, prr_out, prr_flight;
+    /* To undo a reaction that was wrong; undo_cwnd 0: nothing to undo. */
+    uint32_t undo_cwnd, undo_ssthresh, undo_ts;
+    int32_t undo_retrans;            /* retransmissions that no D-SACK has named yet */
+    uint32_t dsack_start, dsack_end; /* to be told to the peer; equal: nothing */
     uint32_t snd_wnd_max;
     uint32_t segs; /* in flight */
     uint32_t chunk_head, chunk_tail, chunk_head_off;
@@ -329,6 +377,11 @@ static inline struct utcp_neighbour *neighbour_at(const struct utcp *u, uint32_t
 static inline uint32_t time_us(uint64_t now_ns)
 {
     return (uint32_t)(now_ns / NS_PER_US);
+}
+/* A round trip that was measured; 0 says that there is none. */
+static inline uint32_t at_least_1(uint32_t us)
+{
+    return us == 0 ? 1 : us;
 }
 static inline uint32_t time_ms(uint64_t now_ns)
 {

@@ -40,8 +40,8 @@ static uint32_t put_syn_options(const struct utcp *u, const struct utcp_conn *c,
 }
 
 /* SACK blocks ride on segments without data only: there they never compete with the MSS. */
-static uint32_t put_options(const struct utcp *u, const struct utcp_conn *c,
-                            const struct plan *plan, uint64_t now_ns, uint8_t *p)
+static uint32_t put_options(const struct utcp *u, struct utcp_conn *c, const struct plan *plan,
+                            uint64_t now_ns, uint8_t *p)
 {
     const uint32_t ts_now = time_ms(now_ns) + c->ts_offset;
     struct utcp_sack_block blocks[4];
@@ -51,7 +51,8 @@ static uint32_t put_options(const struct utcp *u, const struct utcp_conn *c,
         return put_syn_options(u, c, p, ts_now);
     if ((c->flags & CF_TIMESTAMPS) != 0)
         len = utcp_options_put_timestamps(p, ts_now, c->ts_recent);
-    if ((c->flags & CF_SACK) == 0 || c->ooo_head == 0 || plan->seg != NULL)
+    if ((c->flags & CF_SACK) == 0 || plan->seg != NULL ||
+        (c->ooo_head == 0 && c->dsack_start == c->dsack_end))
         return len;
     n = utcp_recvq_sack(u, c, blocks, len == 0 ? 4 : 3);
     return len + utcp_options_put_sack(p + len, blocks, n);
@@ -139,6 +140,16 @@ static void build(struct utcp *u, uint64_t now_ns, struct utcp_conn *c, const st
         note_ack_sent(c);
 }
 
+/* The new segment is a tail loss probe, when one was due. */
+static void note_tlp(struct utcp_conn *c)
+{
+    if ((c->flags & CF_TLP_NOW) == 0)
+        return;
+    c->flags &= ~CF_TLP_NOW;
+    c->flags |= CF_TLP_OUT;
+    c->tlp_end = c->snd_nxt;
+}
+
 /* Sends (again) what seg holds. */
 static void send_segment(struct utcp *u, uint64_t now_ns, struct utcp_conn *c, struct utcp_seg *seg,
                          struct utcp_frame *frame)
@@ -159,11 +170,12 @@ static void send_segment(struct utcp *u, uint64_t now_ns, struct utcp_conn *c, s
         if (seg->len > 0)
             COUNT(u, data_segs_out);
     }
+    utcp_recovery_on_send(c, seg, now_ns);
     utcp_sendq_sent(c, seg, now_ns);
     c->last_send_ns = now_ns;
     build(u, now_ns, c, &plan, frame);
-    if (c->rtx_deadline_ns == TIME_NEVER_NS)
-        utcp_timer_rtx_start(u, now_ns, c);
+    if (c->rtx_deadline_ns == TIME_NEVER_NS || (seg->tx_count == 1 && utcp_tlp_may_probe(c)))
+        utcp_timer_rtx_restart(u, now_ns, c);
 }
 
 /* ---- what to send -------------------------------------------------------------------------- */
@@ -216,8 +228,10 @@ static uint32_t usable_window(const struct utcp_conn *c)
 /* RFC 3042: each of the first two duplicate ACKs lets one more segment out. */
 static uint32_t cwnd_now(const struct utcp_conn *c)
 {
-    if ((c->flags & CF_RECOVERY) != 0 || c->dup_acks == 0 || c->lost_bytes > 0)
-        return c->cwnd;
+    if ((c->flags & CF_TLP_NOW) != 0)
+        return UINT32_MAX;
+    if ((c->flags & (CF_RECOVERY | CF_LOSS | CF_SACK)) != 0 || c->dup_acks == 0)
+        return c->cwnd; /* with SACK, pipe shrinks by itself */
     return c->cwnd +
            (c->dup_acks < LIMITED_TRANSMIT_MAX ? c->dup_acks : LIMITED_TRANSMIT_MAX) * c->mss;
 }
@@ -279,6 +293,17 @@ static bool may_send_new(const struct utcp_conn *c)
            (c->snd_end != c->snd_nxt || fin_is_due(c));
 }
 
+bool utcp_output_has_new(const struct utcp *u, const struct utcp_conn *c)
+{
+    const uint32_t pending = c->snd_end - c->snd_nxt;
+    uint32_t len;
+
+    if (!may_send_new(c) || c->segs >= CONN_SEGMENTS_MAX || u->segs.free == 0)
+        return false;
+    len = new_segment_len(u, c, pending);
+    return len > 0 || (pending == 0 && fin_is_due(c) && usable_window(c) > 0);
+}
+
 static bool emit_new(struct utcp *u, uint64_t now_ns, struct utcp_conn *c, struct utcp_frame *frame)
 {
     const uint32_t pending = c->snd_end - c->snd_nxt;
@@ -297,7 +322,7 @@ static bool emit_new(struct utcp *u, uint64_t now_ns, struct utcp_conn *c, struc
         return false;
     }
     pipe = conn_pipe(c);
-    if (pipe > 0 && pipe + len > cwnd_now(c))
+    if (pipe > 0 && len > 0 && pipe + (uint64_t)len > cwnd_now(c))
         return false;
     if (c->segs >= CONN_SEGMENTS_MAX)
         return false; /* acknowledgements will come */
@@ -305,6 +330,7 @@ static bool emit_new(struct utcp *u, uint64_t now_ns, struct utcp_conn *c, struc
     if (seg == NULL)
         return starve(u, c);
     c->flags &= ~CF_PROBE;
+    note_tlp(c);
     if (fin)
         c->flags |= CF_FIN_SENT;
     if (pipe + len > c->cwnd && c->dup_acks > 0 && (c->flags & CF_RECOVERY) == 0) {

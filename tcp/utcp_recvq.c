@@ -169,6 +169,7 @@ void utcp_recvq_out_of_order(struct utcp *u, struct utcp_conn *c, uint32_t seq, 
             const uint32_t covered = block_end(block_at(u, next)) - seq;
 
             n = covered < len ? covered : len; /* we have these bytes */
+            utcp_recvq_note_duplicate(c, seq, seq + n);
         } else {
             if (next != 0 && block_at(u, next)->seq - seq < n)
                 n = block_at(u, next)->seq - seq;
@@ -262,19 +263,32 @@ static struct utcp_sack_block sack_run(const struct utcp *u, uint32_t *id)
     return run;
 }
 
-uint32_t utcp_recvq_sack(const struct utcp *u, const struct utcp_conn *c,
-                         struct utcp_sack_block *blocks, uint32_t max)
+void utcp_recvq_note_duplicate(struct utcp_conn *c, uint32_t start, uint32_t end)
 {
-    uint32_t n = 0;
+    if ((c->flags & CF_SACK) == 0)
+        return;
+    c->dsack_start = start;
+    c->dsack_end = end;
+    c->flags |= CF_ACK_NOW;
+}
 
+uint32_t utcp_recvq_sack(const struct utcp *u, struct utcp_conn *c, struct utcp_sack_block *blocks,
+                         uint32_t max)
+{
+    uint32_t n = 0, newest_at;
+
+    if (c->dsack_start != c->dsack_end)
+        blocks[n++] = (struct utcp_sack_block){.start = c->dsack_start, .end = c->dsack_end};
+    c->dsack_start = c->dsack_end;
+    newest_at = n;
     for (uint32_t id = c->ooo_head; id != 0;) {
         const struct utcp_sack_block run = sack_run(u, &id);
         const bool newest = seq_leq(run.start, c->ooo_last_seq) && seq_lt(c->ooo_last_seq, run.end);
 
-        if (newest && n > 0) {
+        if (newest && n > newest_at) {
             if (n < max)
-                blocks[n++] = blocks[0];
-            blocks[0] = run;
+                blocks[n++] = blocks[newest_at];
+            blocks[newest_at] = run;
         } else if (n < max) {
             blocks[n++] = run;
         }

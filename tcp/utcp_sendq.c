@@ -222,6 +222,18 @@ void utcp_sendq_gather(const struct utcp *u, const struct utcp_seg *seg, struct 
     }
 }
 
+/* Neither lost nor SACKed any more. */
+static void seg_unmark(struct utcp_conn *c, struct utcp_seg *seg)
+{
+    if ((seg->flags & SEG_LOST) != 0)
+        c->lost_bytes -= seg_seq_len(seg);
+    if ((seg->flags & SEG_SACKED) != 0) {
+        c->sacked_bytes -= seg_seq_len(seg);
+        c->sacked_segs--;
+    }
+    seg->flags &= (uint8_t) ~(SEG_LOST | SEG_SACKED);
+}
+
 static void seg_free_head(struct utcp *u, struct utcp_conn *c)
 {
     const uint32_t id = c->seg_head;
@@ -232,6 +244,7 @@ static void seg_free_head(struct utcp *u, struct utcp_conn *c)
     if (c->seg_lost == id)
         c->seg_lost = c->seg_head;
     c->segs--;
+    seg_unmark(c, seg_at(u, id));
     utcp_pool_put(&u->segs, id);
 }
 
@@ -244,6 +257,8 @@ static void seg_trim(struct utcp *u, struct utcp_conn *c, struct utcp_seg *seg, 
     place_advance(u, &seg->chunk, &seg->chunk_off, n);
     if ((seg->flags & SEG_LOST) != 0)
         c->lost_bytes -= n;
+    if ((seg->flags & SEG_SACKED) != 0)
+        c->sacked_bytes -= n;
 }
 
 /* What came back to the pools since `before` may be what others wait for. */
@@ -264,71 +279,111 @@ static void wake(struct utcp *u, struct free_counts before)
         utcp_conn_wake_room(u);
 }
 
-void utcp_sendq_ack(struct utcp *u, struct utcp_conn *c, uint32_t ack, uint64_t now_ns,
-                    uint32_t *ret_rtt_us)
+/* The whole of the first segment is acknowledged. */
+static void head_acked(struct utcp *u, struct utcp_conn *c, const struct utcp_ack_news *news)
+{
+    const struct utcp_seg *seg = seg_at(u, c->seg_head);
+
+    if ((seg->flags & SEG_SACKED) == 0)
+        utcp_rack_delivered(c, seg, news);
+    if ((seg->flags & SEG_FIN) != 0)
+        c->flags |= CF_FIN_ACKED;
+    seg_free_head(u, c);
+}
+
+void utcp_sendq_ack(struct utcp *u, struct utcp_conn *c, uint32_t ack, struct utcp_ack_news *news)
 {
     const struct free_counts before = free_now(u);
     bool retransmitted = false;
     uint32_t bytes = 0, sent_us = 0;
 
-    while (c->seg_head != 0) {
+    while (c->seg_head != 0 && seq_lt(seg_at(u, c->seg_head)->seq, ack)) {
         struct utcp_seg *seg = seg_at(u, c->seg_head);
         const uint32_t n = ack - seg->seq;
 
-        retransmitted |= seg->tx_count > 1;
+        /* What was SACKed before was delivered before: its age says nothing. */
+        retransmitted |= seg->tx_count > 1 || (seg->flags & SEG_SACKED) != 0;
         sent_us = seg->tx_us;
         if (n < seg_seq_len(seg)) {
-            if (n > 0)
-                seg_trim(u, c, seg, n);
+            seg_trim(u, c, seg, n);
             bytes += n;
             break;
         }
         bytes += seg->len;
-        if ((seg->flags & SEG_FIN) != 0)
-            c->flags |= CF_FIN_ACKED;
-        if ((seg->flags & SEG_LOST) != 0)
-            c->lost_bytes -= seg_seq_len(seg);
-        seg_free_head(u, c);
-        if (c->seg_head == 0 || seg_at(u, c->seg_head)->seq == ack)
-            break;
+        head_acked(u, c, news);
     }
     c->snd_una = ack;
     chunks_acked(u, c, bytes);
-    *ret_rtt_us = retransmitted ? 0 : (time_us(now_ns) - sent_us) | 1;
+    news->rtt_us = retransmitted ? 0 : at_least_1(time_us(news->now_ns) - sent_us);
     wake(u, before);
 }
 
 /* ---- loss ---------------------------------------------------------------------------------- */
 
-static void seg_mark_lost(struct utcp_conn *c, struct utcp_seg *seg)
+void utcp_sendq_mark_lost(struct utcp *u, struct utcp_conn *c, uint32_t id)
 {
-    if ((seg->flags & SEG_LOST) == 0)
-        c->lost_bytes += seg_seq_len(seg);
+    struct utcp_seg *seg = seg_at(u, id);
+
+    if ((seg->flags & (SEG_LOST | SEG_SACKED)) != 0)
+        return;
+    c->lost_bytes += seg_seq_len(seg);
     seg->flags |= SEG_LOST;
+    if (c->seg_lost == 0 || seq_lt(seg->seq, seg_at(u, c->seg_lost)->seq))
+        c->seg_lost = id;
+}
+
+void utcp_sendq_mark_sacked(struct utcp_conn *c, struct utcp_seg *seg)
+{
+    seg_unmark(c, seg);
+    c->sacked_bytes += seg_seq_len(seg);
+    c->sacked_segs++;
+    seg->flags |= SEG_SACKED;
+}
+
+void utcp_sendq_forget_sacks(struct utcp *u, struct utcp_conn *c)
+{
+    for (uint32_t id = c->seg_head; id != 0; id = seg_at(u, id)->next)
+        if ((seg_at(u, id)->flags & SEG_SACKED) != 0)
+            seg_unmark(c, seg_at(u, id));
 }
 
 void utcp_sendq_resend_head(struct utcp *u, struct utcp_conn *c)
 {
     if (c->seg_head == 0)
         return;
-    seg_mark_lost(c, seg_at(u, c->seg_head));
-    c->seg_lost = c->seg_head;
+    if ((seg_at(u, c->seg_head)->flags & SEG_SACKED) != 0)
+        utcp_sendq_forget_sacks(u, c); /* RFC 2018 8: it would have been acknowledged */
+    utcp_sendq_mark_lost(u, c, c->seg_head);
     c->flags |= CF_RTX_NOW;
 }
 
-void utcp_sendq_mark_all_lost(struct utcp *u, struct utcp_conn *c)
+void utcp_sendq_resend_tail(struct utcp *u, struct utcp_conn *c)
+{
+    utcp_sendq_mark_lost(u, c, c->seg_tail);
+    c->flags |= CF_RTX_NOW;
+}
+
+void utcp_sendq_mark_all_lost(struct utcp *u, struct utcp_conn *c, uint32_t last)
+{
+    for (uint32_t id = c->seg_head; id != 0 && seq_leq(seg_at(u, id)->seq, last);
+         id = seg_at(u, id)->next)
+        utcp_sendq_mark_lost(u, c, id);
+}
+
+void utcp_sendq_mark_none_lost(struct utcp *u, struct utcp_conn *c)
 {
     for (uint32_t id = c->seg_head; id != 0; id = seg_at(u, id)->next)
-        seg_mark_lost(c, seg_at(u, id));
-    c->seg_lost = c->seg_head;
+        if ((seg_at(u, id)->flags & SEG_LOST) != 0)
+            seg_unmark(c, seg_at(u, id));
+    c->seg_lost = 0;
+    c->flags &= ~CF_RTX_NOW;
 }
 
 void utcp_sendq_mark_longer_lost(struct utcp *u, struct utcp_conn *c, uint32_t len)
 {
     for (uint32_t id = c->seg_head; id != 0; id = seg_at(u, id)->next)
         if (seg_at(u, id)->len > len)
-            seg_mark_lost(c, seg_at(u, id));
-    c->seg_lost = c->seg_head;
+            utcp_sendq_mark_lost(u, c, id);
 }
 
 struct utcp_seg *utcp_sendq_first_lost(struct utcp *u, struct utcp_conn *c)
@@ -340,9 +395,7 @@ struct utcp_seg *utcp_sendq_first_lost(struct utcp *u, struct utcp_conn *c)
 
 void utcp_sendq_sent(struct utcp_conn *c, struct utcp_seg *seg, uint64_t now_ns)
 {
-    if ((seg->flags & SEG_LOST) != 0)
-        c->lost_bytes -= seg_seq_len(seg);
-    seg->flags &= (uint8_t)~SEG_LOST;
+    seg_unmark(c, seg);
     seg->tx_us = time_us(now_ns);
     if (seg->tx_count < UINT8_MAX)
         seg->tx_count++;
@@ -361,6 +414,6 @@ void utcp_sendq_drop(struct utcp *u, struct utcp_conn *c)
         chunk_free(u, id);
     }
     c->chunk_tail = c->chunk_next = 0;
-    c->lost_bytes = 0;
+    INVARIANT_HOT(c->lost_bytes == 0 && c->sacked_bytes == 0 && c->sacked_segs == 0);
     wake(u, before);
 }

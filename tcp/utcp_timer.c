@@ -50,10 +50,31 @@ uint32_t utcp_rto_us(const struct utcp_conn *c)
     return rto < RTO_MAX_US ? (uint32_t)rto : RTO_MAX_US;
 }
 
+static void rtx_timer_set(struct utcp *u, uint64_t now_ns, struct utcp_conn *c,
+                          enum conn_timer timer, uint32_t after_us)
+{
+    c->timer = (uint8_t)timer;
+    c->rtx_deadline_ns = now_ns + after_us * NS_PER_US;
+    conn_arm(u, now_ns, c);
+}
+
 void utcp_timer_rtx_start(struct utcp *u, uint64_t now_ns, struct utcp_conn *c)
 {
-    c->rtx_deadline_ns = now_ns + utcp_rto_us(c) * NS_PER_US;
-    conn_arm(u, now_ns, c);
+    rtx_timer_set(u, now_ns, c, CONN_TIMER_RTO, utcp_rto_us(c));
+}
+
+void utcp_timer_reorder_start(struct utcp *u, uint64_t now_ns, struct utcp_conn *c,
+                              uint32_t after_us)
+{
+    rtx_timer_set(u, now_ns, c, CONN_TIMER_REO, after_us);
+}
+
+void utcp_timer_rtx_restart(struct utcp *u, uint64_t now_ns, struct utcp_conn *c)
+{
+    if (utcp_tlp_may_probe(c))
+        rtx_timer_set(u, now_ns, c, CONN_TIMER_TLP, utcp_tlp_timeout_us(u, c, now_ns));
+    else
+        utcp_timer_rtx_start(u, now_ns, c);
 }
 
 void utcp_timer_rtx_stop(struct utcp_conn *c)
@@ -108,12 +129,37 @@ static void rtx_timeout(struct utcp *u, uint64_t now_ns, struct utcp_conn *c)
     else if (c->snd_wnd == 0 && conn_is_synchronized(c))
         utcp_sendq_resend_head(u, c);
     else
-        utcp_ack_timeout(u, c);
+        utcp_recovery_on_timeout(u, c);
     if (c->timeouts++ == 0)
         c->r2_since_ns = now_ns;
     c->backoff++;
     utcp_timer_rtx_start(u, now_ns, c);
     utcp_conn_ready(u, c);
+}
+
+static void tlp_timeout(struct utcp *u, uint64_t now_ns, struct utcp_conn *c)
+{
+    utcp_timer_rtx_start(u, now_ns, c);
+    if (c->seg_head == 0)
+        return;
+    utcp_tlp_fire(u, c);
+    utcp_conn_ready(u, c);
+}
+
+/* The deadline of rtx_deadline_ns has passed. */
+static void rtx_deadline(struct utcp *u, uint64_t now_ns, struct utcp_conn *c)
+{
+    switch ((enum conn_timer)c->timer) {
+    case CONN_TIMER_RTO:
+        rtx_timeout(u, now_ns, c);
+        return;
+    case CONN_TIMER_REO:
+        utcp_recovery_on_reorder_timer(u, now_ns, c);
+        return;
+    case CONN_TIMER_TLP:
+        tlp_timeout(u, now_ns, c);
+        return;
+    }
 }
 
 static void delack_timeout(struct utcp *u, struct utcp_conn *c)
@@ -134,7 +180,7 @@ void utcp_timer_conn(struct utcp *u, uint64_t now_ns, struct utcp_conn *c)
     if (c->delack_deadline_ns <= now_ns)
         delack_timeout(u, c);
     if (c->rtx_deadline_ns <= now_ns)
-        rtx_timeout(u, now_ns, c);
+        rtx_deadline(u, now_ns, c);
     if ((c->flags & CF_USED) != 0 && !conn_is_over(c))
         conn_arm(u, now_ns, c);
 }

@@ -173,6 +173,15 @@ uint32_t utcp_ip_put(uint8_t *p, const struct utcp_ip_header *header)
 
 /* ---- TCP --------------------------------------------------------------------------------- */
 
+static void sack_take(const uint8_t *p, uint32_t n, struct utcp_options *options)
+{
+    if (n > TCP_SACK_BLOCKS_MAX)
+        n = TCP_SACK_BLOCKS_MAX;
+    options->n_sack = (uint8_t)n;
+    for (uint32_t i = 0; i < n; i++, p += 8)
+        options->sack[i] = (struct utcp_sack_block){be32_get(p), be32_get(p + 4)};
+}
+
 /* One option with its value; a wrong length is as good as an unknown option. */
 static void option_take(const uint8_t *p, uint32_t len, struct utcp_options *options)
 {
@@ -187,6 +196,8 @@ static void option_take(const uint8_t *p, uint32_t len, struct utcp_options *opt
         options->has_timestamps = true;
         options->ts_value = be32_get(p + 2);
         options->ts_echo = be32_get(p + 6);
+    } else if (p[0] == OPTION_SACK && len % 8 == 2 && len > 2) {
+        sack_take(p + 2, (len - 2) / 8, options);
     }
 }
 

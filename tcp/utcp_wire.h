@@ -144,11 +144,18 @@ uint32_t utcp_ip_put(uint8_t *p, const struct utcp_ip_header *header);
 
 /* ---- TCP --------------------------------------------------------------------------------- */
 
+struct utcp_sack_block {
+    uint32_t start, end;
+};
+#define TCP_SACK_BLOCKS_MAX 4u
+
 struct utcp_options {
     uint16_t mss; /* 0: absent */
     bool has_wscale, has_timestamps, sack_permitted;
     uint8_t wscale;
+    uint8_t n_sack;
     uint32_t ts_value, ts_echo;
+    struct utcp_sack_block sack[TCP_SACK_BLOCKS_MAX]; /* as they came: any numbers */
 };
 
 struct utcp_segment {
@@ -173,10 +180,6 @@ static inline uint32_t utcp_segment_seq_len(const struct utcp_segment *seg)
 bool utcp_tcp_parse(const uint8_t *p, uint32_t len, struct utcp_segment *ret_seg);
 /* The option bytes of a header. Unknown ones are skipped. */
 void utcp_options_parse(const uint8_t *p, uint32_t len, struct utcp_options *ret_options);
-
-struct utcp_sack_block {
-    uint32_t start, end;
-};
 
 /* Writers return the bytes written, always a multiple of 4. */
 uint32_t utcp_options_put_syn(uint8_t *p, const struct utcp_options *options);

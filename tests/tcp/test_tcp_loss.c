@@ -1,4 +1,5 @@
-/* test_tcp_loss.c - loss: retransmission timer, fast retransmit, recovery, giving up. */
+/* test_tcp_loss.c - loss without SACK, with NewReno: retransmission timer, F-RTO, fast retransmit,
+ * recovery, giving up. SACK, RACK and CUBIC stand in test_tcp_sack.c. */
 #include "tests/tcp/wire.h"
 
 static struct wire wire;
@@ -12,7 +13,8 @@ static void segments_out(uint32_t first, uint32_t last)
     for (uint32_t i = first; i <= last; i++) {
         char text[32];
 
-        (void)snprintf(text, sizeof text, ". %u+1460", 1 + (i - 1) * MSS);
+        (void)snprintf(text, sizeof text, "%s %u+1460", i * MSS == w->sent ? "P." : ".",
+                       1 + (i - 1) * MSS);
         wire_out(w, text);
     }
 }
@@ -26,19 +28,27 @@ static void ack_in(uint32_t next)
     wire_in(w, text);
 }
 
-/* 100 full segments queued, the first ten sent; 20 ms of round trip known. */
-static void start_ten(void)
+/* `n` full segments queued, the first ten sent; 20 ms of round trip known. */
+static void start_ten_of(uint32_t n)
 {
-    wire_open(w, NULL);
+    struct utcp_config config = wire_config();
+
+    config.congestion = UTCP_CONGESTION_NEWRENO;
+    wire_open(w, &config);
     wire_connect(w);
     wire_out(w, "S 0");
     wire_at(w, 20);
     wire_in(w, "S. 0 ack 1 win 65535 <mss 1460>");
     wire_out(w, ". 1 ack 1");
     wire_event(w, UTCP_EV_CONNECTED);
-    wire_send(w, 100 * MSS);
+    wire_send(w, n * MSS);
     segments_out(1, 10);
     wire_quiet(w);
+}
+
+static void start_ten(void)
+{
+    start_ten_of(100);
 }
 
 /* ---- retransmission timer ------------------------------------------------------------------- */
@@ -103,20 +113,85 @@ END_TEST
 
 START_TEST(after_a_timeout_everything_goes_again_in_slow_start)
 {
-    start_ten();
+    start_ten_of(10);
     wire_at(w, 220);
     segments_out(1, 1);
     wire_quiet(w);
-    ack_in(2);
+    ack_in(2); /* there is no new data to find out with */
     segments_out(2, 3);
     wire_quiet(w);
     ack_in(4);
     segments_out(4, 6);
     wire_quiet(w);
+    wire_send(w, 10 * MSS);
     ack_in(11); /* the others had arrived: no more of them */
-    segments_out(11, 15);
+    segments_out(11, 14);
     wire_quiet(w);
     ck_assert_uint_eq(wire_info(w).retransmissions, 6);
+    wire_close(w);
+}
+END_TEST
+
+/* ---- F-RTO (RFC 5682) ------------------------------------------------------------------------ */
+
+START_TEST(a_timeout_for_a_mere_delay_is_undone)
+{
+    start_ten();
+    wire_at(w, 220);
+    segments_out(1, 1);
+    wire_quiet(w);
+    ack_in(2); /* of the first transmission, as it turns out */
+    segments_out(11, 12);
+    wire_quiet(w);
+    ack_in(3); /* nobody has sent 2 again: it was only late */
+    ck_assert_uint_eq(wire_count(w, UTCP_N_timeouts_spurious), 1);
+    ck_assert_uint_ge(wire_info(w).cwnd_bytes, 10 * MSS);
+    ck_assert_uint_eq(wire_info(w).retransmissions, 1);
+    segments_out(13, 13);
+    wire_close(w);
+}
+END_TEST
+
+START_TEST(a_duplicate_ack_after_the_new_data_means_real_loss)
+{
+    start_ten();
+    wire_at(w, 220);
+    segments_out(1, 1);
+    ack_in(2);
+    segments_out(11, 12);
+    ack_in(2);
+    segments_out(2, 2); /* cwnd 3, and two are out */
+    wire_quiet(w);
+    ack_in(11);
+    ck_assert_uint_eq(wire_count(w, UTCP_N_timeouts_spurious), 0);
+    ck_assert_uint_eq(wire_info(w).retransmissions, 2);
+    ck_assert_uint_le(wire_info(w).cwnd_bytes, 5 * MSS);
+    wire_close(w);
+}
+END_TEST
+
+START_TEST(an_ack_of_everything_decides_nothing_without_timestamps)
+{
+    start_ten();
+    wire_at(w, 220);
+    segments_out(1, 1);
+    ack_in(11);
+    ck_assert_uint_eq(wire_count(w, UTCP_N_timeouts_spurious), 0);
+    ck_assert_uint_le(wire_info(w).cwnd_bytes, 2 * MSS);
+    wire_close(w);
+}
+END_TEST
+
+START_TEST(a_second_timeout_gives_up_finding_out)
+{
+    start_ten();
+    wire_at(w, 220);
+    segments_out(1, 1);
+    wire_at(w, 620);
+    segments_out(1, 1);
+    ack_in(2);
+    segments_out(2, 3);
+    wire_quiet(w);
     wire_close(w);
 }
 END_TEST
@@ -128,7 +203,7 @@ START_TEST(a_retransmitted_segment_gives_no_sample_without_timestamps)
     segments_out(1, 1);
     wire_at(w, 400);
     ack_in(2);
-    ck_assert_uint_eq(wire_info(w).rtt_us_smoothed, 20001);
+    ck_assert_uint_eq(wire_info(w).rtt_us_smoothed, 20000);
     wire_close(w);
 }
 END_TEST
@@ -257,7 +332,9 @@ END_TEST
 START_TEST(dup_acks_of_the_same_loss_do_not_halve_twice)
 {
     start_ten();
-    wire_at(w, 220); /* timeout: recover is the end of what was sent */
+    wire_at(w, 220);
+    segments_out(1, 1);
+    wire_at(w, 620); /* timeout: recover is the end of what was sent */
     segments_out(1, 1);
     ack_in(2);
     segments_out(2, 3);
@@ -389,7 +466,7 @@ END_TEST
 
 START_TEST(an_ack_inside_of_a_lost_segment_cuts_it)
 {
-    start_ten();
+    start_ten_of(10);
     wire_at(w, 220);
     segments_out(1, 1);
     wire_in(w, ". 1 ack 2001 win 65535");
@@ -453,6 +530,10 @@ static void add_tests(TCase *tcase)
     tcase_add_test(tcase, a_slow_path_makes_the_timer_longer);
     tcase_add_test(tcase, silence_for_two_minutes_ends_the_connection_and_frees_the_bytes);
     tcase_add_test(tcase, after_a_timeout_everything_goes_again_in_slow_start);
+    tcase_add_test(tcase, a_timeout_for_a_mere_delay_is_undone);
+    tcase_add_test(tcase, a_duplicate_ack_after_the_new_data_means_real_loss);
+    tcase_add_test(tcase, an_ack_of_everything_decides_nothing_without_timestamps);
+    tcase_add_test(tcase, a_second_timeout_gives_up_finding_out);
     tcase_add_test(tcase, a_retransmitted_segment_gives_no_sample_without_timestamps);
     tcase_add_test(tcase, with_timestamps_a_retransmitted_segment_gives_one);
     tcase_add_test(tcase, an_ack_of_new_data_restarts_the_timer);

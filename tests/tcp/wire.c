@@ -204,12 +204,14 @@ static uint32_t put_wanted_options(const struct wanted *s, uint8_t *p)
         return utcp_options_put_syn(p, &options);
     if (s->ts)
         len = utcp_options_put_timestamps(p, s->ts_value, s->ts_echo);
+    if (s->sack)
+        len += utcp_options_put_sack(p + len, s->blocks, s->n_sack);
     return len;
 }
 
 void wire_in_line(struct wire *w, const char *text, int line)
 {
-    const struct wanted s = parse(text);
+    struct wanted s = parse(text);
     uint8_t tcp[TCP_LEN_MAX + 1500];
     struct utcp_tcp_header header = {
         .src_port = w->peer_port,
@@ -225,6 +227,10 @@ void wire_in_line(struct wire *w, const char *text, int line)
     (void)line;
     if (!s.has_win)
         header.window = 60000;
+    for (uint32_t i = 0; i < s.n_sack; i++) {
+        s.blocks[i].start += w->own_iss;
+        s.blocks[i].end += w->own_iss;
+    }
     header.options_len = (uint8_t)put_wanted_options(&s, tcp + TCP_LEN);
     utcp_tcp_put(tcp, &header);
     len = TCP_LEN + header.options_len;
