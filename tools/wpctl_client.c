@@ -122,12 +122,12 @@ static size_t fill_line(struct wpctl_client *c)
 
 json_t *wpctl_receive(struct wpctl_client *client)
 {
-    json_error_t error;
+    json_error_t error = {.text = ""};
     size_t len = fill_line(client);
     json_t *value = json_loadb(client->in + client->in_at, len, 0, &error);
     client->in_at += len + 1;
     if (!json_is_object(value)) {
-        wpctl_die(EX_PROTOCOL, "%s: an answer that is no JSON object: %s", wpctl_options.socket,
+        wpctl_die(EX_PROTOCOL, "%s: an answer that is no JSON object %s", wpctl_options.socket,
                   error.text);
     }
     return value;

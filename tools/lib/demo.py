@@ -160,7 +160,9 @@ def check_capture(capture):
     faults = verify.capture_faults(capture)
     held = True
     for name, count in faults.items():
-        if name != "resets":
+        if name in verify.CAPTURE_NOTES:
+            print(f"        capture: {count} {name}")
+        else:
             held &= check(count == 0, f"capture: {count} {name}")
     return held
 
