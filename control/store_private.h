@@ -1,6 +1,13 @@
 /*
- * store_private.h - between store.c (open, close, callbacks), store_write.c (the writer),
- * store_read.c and store_record.c.
+ * store_private.h - between the files of the store:
+ *
+ *     store.c         opening, closing, ids, limits, callbacks         loop thread
+ *     store_op.c      what is to be written, and its copy              loop thread
+ *     store_writer.c  batches, commits, and what follows a failure     writer thread
+ *     store_write.c   the records of one batch                         writer thread
+ *     store_read.c    what is durable                                  loop thread
+ *     store_env.c     the LMDB environment                             both, see env_lock
+ *     store_record.c  records as bytes                                 pure
  *
  * Databases (keys are big-endian, so that their order is that of the numbers):
  *
@@ -9,12 +16,21 @@
  *     body               id            -> struct body_head, offsets of dots, wire form
  *     event              seq           -> message id (8 bytes), JSON
  *     event_by_message   id, seq       -> nothing
- *     meta               "id"          -> the highest message id given out
+ *     meta               "id"          -> the highest message id made durable
  *                        "seq"         -> the highest event number
  *                        "version"     -> STORE_VERSION
  *
- * Locks: `lock` guards the lists; `env_lock` is held for reading while the environment is read, for
- * writing when it is opened anew after a failed commit. Reads on the loop thread may nest.
+ * Invariants:
+ *
+ *  1. A message has all its recipients (index 0 to n - 1) and its body, or nothing of it is there.
+ *  2. An event's number is greater than that of every event before it, also of those pruned.
+ *  3. The map is larger than max_bytes by a headroom, and accepts are refused at max_bytes: an
+ *     outcome always finds pages.
+ *  4. What a failed transaction wrote is never written again: the environment is opened anew
+ *     first, and each operation is then put into a new transaction or failed.
+ *
+ * Locks: `lock` guards the lists. The writer alone changes `env`, with `env_lock` held; the loop
+ * thread holds it while it reads (reads may nest: `read_depth`).
  */
 #ifndef WIREPOST_STORE_PRIVATE_H
 #define WIREPOST_STORE_PRIVATE_H
@@ -25,7 +41,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#define STORE_VERSION 1u
+#define STORE_VERSION  1u
+#define STORE_PROBE_MS 1000 /* after a failed write: how soon another one is tried */
 
 enum store_db { DB_MESSAGE, DB_RCPT, DB_BODY, DB_EVENT, DB_EVENT_BY_MESSAGE, DB_META, STORE_DBS };
 
@@ -36,7 +53,7 @@ struct body_head {
 /* What is to be written, and who is told. Strings are copies. */
 struct store_op {
     struct store_op *next;
-    enum { OP_ACCEPT, OP_UPDATE, OP_EVENT } kind;
+    enum store_op_kind { OP_ACCEPT, OP_UPDATE, OP_EVENT } kind;
     struct store_accept accept; /* of OP_ACCEPT, or the DSN of an update */
     bool has_dsn;
     struct store_update update;
@@ -44,20 +61,20 @@ struct store_op {
     char *event_json;
     store_done_fn done;
     void *user;
-    enum store_status status;
-    uint64_t bytes;     /* that an accept will need, about */
+    uint64_t bytes;     /* that it will need, about */
     uint64_t first_seq; /* of its events, once written */
-    uint32_t n_events;
-    bool failed; /* by itself: left out of the batch */
+    enum store_status status;
+    bool failed; /* left out of the batch; status says why */
 };
 
 struct store {
     struct store_config config;
     char *path;
     int lock_fd;
-    MDB_env *env;
+    MDB_env *env; /* null: it could not be opened again */
     MDB_dbi dbi[STORE_DBS];
-    pthread_rwlock_t env_lock;
+    pthread_mutex_t env_lock;
+    uint32_t read_depth; /* loop thread */
 
     pthread_t writer;
     pthread_mutex_t lock;
@@ -70,14 +87,14 @@ struct store {
     uint64_t last_id;  /* loop thread */
     uint64_t last_seq; /* writer; loop reads durable_seq */
     _Atomic uint64_t durable_seq;
-    _Atomic uint64_t pending_bytes; /* of accepts that are not durable yet */
+    _Atomic uint64_t pending_bytes; /* of what is given and not handed back */
     _Atomic uint64_t used_bytes, messages;
-    _Atomic bool writable;
-    _Atomic int64_t failed_ms; /* monotonic time of the last failed write */
+    _Atomic int failing; /* enum store_status that accepts get; STORE_OK: the last write was good */
+    int64_t failed_ms;   /* writer: when a write failed last */
 
     int64_t free_checked_ms; /* loop thread: cache of statvfs() */
     uint64_t free_bytes, min_free_bytes;
-    uint64_t given_bytes; /* accepts that free_bytes does not show yet */
+    uint64_t given_bytes; /* that free_bytes does not show yet */
 
     store_event_fn on_event;
     void *event_user;
@@ -86,16 +103,29 @@ struct store {
     bool scratch_used;
 };
 
-int64_t store_clock_ms(void); /* monotonic */
-
 /* ---- store.c ---- */
+int64_t store_clock_ms(void); /* monotonic */
+/* Whether an accept of so many bytes may be tried. */
+enum store_status store_admit(struct store *s, uint64_t bytes);
+
+/* ---- store_env.c ---- */
 int store_env_open(struct store *s); /* 0, or an error of LMDB or errno */
 void store_env_close(struct store *s);
-void store_measure(struct store *s, MDB_txn *txn);
+/* A sentence for people about an error of store_env_open(). */
+void store_env_explain(const struct store *s, int error, char *ret_text, size_t text_bytes);
+/* Updates used_bytes and messages. */
+void store_env_measure(struct store *s, MDB_txn *txn);
+
+/* ---- store_op.c ---- */
+void store_op_free(struct store_op *op);
+
+/* ---- store_writer.c ---- */
+void *store_writer(void *user);
 
 /* ---- store_write.c ---- */
-void *store_writer(void *user);
-void store_op_free(struct store_op *op);
+/* One transaction with all operations that have not failed. 0, or why nothing of it is durable;
+ * *ret_culprit is the operation that could not be put, or null. */
+int store_batch_write(struct store *s, struct store_op *list, struct store_op **ret_culprit);
 
 /* ---- store_record.c ---- */
 static inline void store_key64(uint8_t key[8], uint64_t value)
@@ -104,6 +134,7 @@ static inline void store_key64(uint8_t key[8], uint64_t value)
         key[i] = (uint8_t)(value >> (56 - 8 * i));
     }
 }
+
 static inline uint64_t store_key64_get(const void *data)
 {
     const uint8_t *key = data;

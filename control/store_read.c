@@ -6,21 +6,31 @@
 
 /* ---- transactions ------------------------------------------------------------------------ */
 
+static void unlock(struct store *s)
+{
+    if (--s->read_depth == 0) {
+        (void)pthread_mutex_unlock(&s->env_lock);
+    }
+}
+
+/* Null: the spool cannot be read now. */
 static MDB_txn *begin(struct store *s)
 {
     MDB_txn *txn = NULL;
-    (void)pthread_rwlock_rdlock(&s->env_lock);
+    if (s->read_depth++ == 0) {
+        (void)pthread_mutex_lock(&s->env_lock);
+    }
     if (s->env && mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn) == 0) {
         return txn;
     }
-    (void)pthread_rwlock_unlock(&s->env_lock);
+    unlock(s);
     return NULL;
 }
 
 static void end(struct store *s, MDB_txn *txn)
 {
     mdb_txn_abort(txn);
-    (void)pthread_rwlock_unlock(&s->env_lock);
+    unlock(s);
 }
 
 static MDB_cursor *cursor_open(struct store *s, MDB_txn *txn, enum store_db db)
