@@ -20,7 +20,7 @@ void wpctl_die(int status, const char *format, ...)
     (void)vfprintf(stderr, format, arguments);
     va_end(arguments);
     (void)fputc('\n', stderr);
-    exit(status);
+    _exit(status); /* what is still allocated is the system's to take back */
 }
 
 struct command {
