@@ -156,20 +156,29 @@ static void take(struct queue *q, struct queue_flow *flow, int64_t now_ms,
     *ret_item = (struct queue_item){entry.message_id, entry.group, flow, entry.due_ms};
 }
 
-bool queue_next(struct queue *q, int64_t now_ms, struct queue_item *ret_item)
+/* The flow whose turn it is; those whose domain is full make way. Null: none. */
+static struct queue_flow *choose(struct queue *q)
 {
-    wake_due(q, now_ms);
     while (!queue_ring_empty(&q->turns)) {
-        struct queue_sender *sender = queue_first_sender(&q->turns);
-        struct queue_flow *flow = queue_flow_of(sender->ready.next);
+        struct queue_flow *flow = queue_flow_of(queue_first_sender(&q->turns)->ready.next);
         if (may_start(q, flow)) {
-            take(q, flow, now_ms, ret_item);
-            queue_sender_end_turn(q, sender);
-            return true;
+            return flow;
         }
         queue_flow_enter(q, flow, FLOW_BLOCKED);
     }
-    return false;
+    return NULL;
+}
+
+bool queue_next(struct queue *q, int64_t now_ms, struct queue_item *ret_item)
+{
+    wake_due(q, now_ms);
+    struct queue_flow *flow = choose(q);
+    if (!flow) {
+        return false;
+    }
+    take(q, flow, now_ms, ret_item);
+    queue_sender_end_turn(q, q->senders[flow->sender]);
+    return true;
 }
 
 int64_t queue_deadline_ms(const struct queue *q)

@@ -24,10 +24,11 @@
  * keep that domain full.
  *
  * Every operation is O(log n) amortised: a flow that becomes due is moved once for that, in the
- * queue_next() that notices, and queue_resume() takes a step for each paused sender. Memory is
- * given back when flows and domains end. An item takes 24 bytes in an array that grows by half, so
- * 24 to 36; a flow with a domain of its own and one item takes about 250 bytes
- * (tests/queue/bench_queue.c prints it).
+ * queue_next() that notices (100,000 at once, as after a restart, hold that call up for 13 ms), and
+ * queue_resume() takes a step for each paused sender. Memory is given back when flows and domains
+ * end. An item takes 24 bytes in an array that grows by half, so 24 to 36; a flow with a domain of
+ * its own and one item takes about 250 bytes. tests/queue/bench_queue.c prints these figures
+ * (Xeon, model 167, one core, November 2026, gcc -O3).
  *
  * Left out on purpose: the hash of the names is not keyed. Whoever can inject mail could choose
  * names that collide and make his own adds slow.

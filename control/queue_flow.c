@@ -329,7 +329,8 @@ static void leave(struct queue *q, struct queue_flow *flow)
     case FLOW_EMPTY:
         break;
     case FLOW_WAITING:
-        queue_timer_remove(q, flow);
+        INVARIANT(q->timers[0].flow == flow);
+        queue_timer_pop(q);
         break;
     case FLOW_PROMISED:
         INVARIANT(flow->domain->promised > 0);

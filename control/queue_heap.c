@@ -112,9 +112,9 @@ static void sift_up(struct queue *q, size_t at, struct queue_timer timer)
     put(q, at, timer);
 }
 
-static void sift_down(struct queue *q, size_t at, struct queue_timer timer)
+static void sift_down(struct queue *q, struct queue_timer timer)
 {
-    size_t child;
+    size_t at = 0, child;
     while ((child = 2 * at + 1) < q->n_timers) {
         child += child + 1 < q->n_timers && q->timers[child + 1].due_ms < q->timers[child].due_ms;
         if (q->timers[child].due_ms >= timer.due_ms) {
@@ -132,18 +132,12 @@ void queue_timer_add(struct queue *q, struct queue_flow *flow)
     sift_up(q, q->n_timers++, (struct queue_timer){flow->heap[0].due_ms, flow});
 }
 
-void queue_timer_remove(struct queue *q, struct queue_flow *flow)
+void queue_timer_pop(struct queue *q)
 {
-    size_t at = flow->timer;
-    INVARIANT(at < q->n_timers && q->timers[at].flow == flow);
+    INVARIANT(q->n_timers > 0);
     struct queue_timer last = q->timers[--q->n_timers];
-    if (last.flow == flow) {
-        return;
-    }
-    if (at > 0 && last.due_ms < q->timers[(at - 1) / 2].due_ms) {
-        sift_up(q, at, last);
-    } else {
-        sift_down(q, at, last);
+    if (q->n_timers > 0) {
+        sift_down(q, last);
     }
 }
 

@@ -151,7 +151,8 @@ struct queue_entry queue_heap_pop(struct queue_flow *flow);
 bool queue_timers_reserve(struct queue *q, size_t n);
 void queue_timers_trim(struct queue *q, size_t n);
 void queue_timer_add(struct queue *q, struct queue_flow *flow);
-void queue_timer_remove(struct queue *q, struct queue_flow *flow);
+/* Takes the first one out: no flow leaves the heap of times before it is due. */
+void queue_timer_pop(struct queue *q);
 /* Its first item is due earlier than before. */
 void queue_timer_moved(struct queue *q, struct queue_flow *flow);
 
