@@ -116,7 +116,7 @@ def escape_sequences_never_reach_the_terminal(work, args):
             _, out, err = ctl(work / "evil", *command)
             for bad in ("\x1b", "\x07", "\x9b", "\u202e", "\x7f", "\r"):
                 expect(bad not in out + err, f"{command}: {bad!r} came through: {out!r}")
-            expect("\\x1b" in out, f"{command}: not made visible: {out!r}")
+            expect("\\x1b" in out, f"{command}: not made visible: {out!r} {err!r}")
     with FakeDaemon(work / "error", lambda request, raw: [error(request, -32000, "not_found", evil)]):
         _, _, err = ctl(work / "error", "why", "0" * 16)
         expect("\x1b" not in err and "\\x1b" in err, err)
