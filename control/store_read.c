@@ -2,6 +2,7 @@
  * reported and passed over. */
 #include "control/store_private.h"
 
+#include "control/ctl_log.h"
 #include "tcp/base.h"
 
 /* ---- transactions ------------------------------------------------------------------------ */
@@ -42,8 +43,8 @@ static MDB_cursor *cursor_open(struct store *s, MDB_txn *txn, enum store_db db)
 
 static void damaged(const struct store *s, const char *what, uint64_t id)
 {
-    (void)fprintf(stderr, "wirepostd: spool %s: the %s of message %016llx is damaged\n", s->path,
-                  what, (unsigned long long)id);
+    ctl_log(CTL_LOG_ERROR, "a message in the spool is damaged and passed over",
+            "spool=%s id=%016llx what=\"%s\"", s->path, (unsigned long long)id, what);
 }
 
 /* ---- messages ---------------------------------------------------------------------------- */

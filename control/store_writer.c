@@ -79,8 +79,9 @@ static void op_refused(struct store *s, struct store_op *list, struct store_op *
 {
     if (!no_room(error)) {
         fail_op(culprit, STORE_E_IO);
-        ctl_log(CTL_LOG_ERROR, "the spool holds something that cannot be changed",
-                "spool=%s error=\"%s\"", s->path, mdb_strerror(error));
+        ctl_log(CTL_LOG_ERROR, "a message in the spool cannot be changed",
+                "spool=%s id=%016llx error=\"%s\"", s->path,
+                (unsigned long long)culprit->update.message_id, mdb_strerror(error));
     } else if (!fail_accepts(culprit->kind == OP_ACCEPT ? culprit : list, STORE_E_FULL)) {
         fail_op(culprit, STORE_E_FULL);
     }

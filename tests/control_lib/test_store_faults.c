@@ -1,0 +1,378 @@
+/*
+ * test_store_faults.c - a disk that does not sync, a full map, damaged records.
+ *
+ * fdatasync(), which LMDB calls before it makes a commit valid, is this program's own and fails
+ * when told to.
+ */
+#include "tests/control_lib/spool.h"
+#include "tests/control_lib/tap.h"
+
+#include "tcp/base.h"
+
+#include <errno.h>
+#include <lmdb.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define DELIVERED STORE_RCPT_DELIVERED
+
+static struct spool spool;
+static atomic_int sync_error; /* errno of the next calls; 0: they work */
+static atomic_uint n_syncs;
+
+int fdatasync(int fd)
+{
+    n_syncs++;
+    if (sync_error != 0) {
+        errno = sync_error;
+        return -1;
+    }
+    return (int)syscall(SYS_fdatasync, fd);
+}
+
+static void setup(void)
+{
+    spool_make(&spool);
+    spool_open(&spool);
+    sync_error = 0;
+}
+
+static void teardown(void)
+{
+    sync_error = 0;
+    spool_remove(&spool);
+}
+
+static void reopen(void)
+{
+    spool_close(&spool);
+    spool_open(&spool);
+}
+
+static bool is_writable(void)
+{
+    struct store_stats stats;
+    store_stats(spool.store, &stats);
+    return stats.writable;
+}
+
+/* The writer looks by itself; 20 s at most. */
+static void wait_until_writable(void)
+{
+    for (int i = 0; i < 2000 && !is_writable(); i++) {
+        (void)poll(NULL, 0, 10);
+    }
+    ck_assert(is_writable());
+}
+
+/* ---- a disk that does not sync ----------------------------------------------------------- */
+
+START_TEST(every_yes_stands_behind_a_sync)
+{
+    for (uint64_t id = 1; id <= 5; id++) {
+        unsigned before = n_syncs;
+        ck_assert_int_eq(spool_accept(&spool, id, 1, 10), STORE_OK);
+        ck_assert_uint_gt(n_syncs, before);
+    }
+}
+END_TEST
+
+START_TEST(nothing_of_a_commit_that_was_not_synced_is_there)
+{
+    static struct outcome_list list;
+    list.n = 0;
+    ck_assert_int_eq(spool_accept(&spool, 1, 2, 1000), STORE_OK);
+    sync_error = EIO;
+    ck_assert(spool_give(&spool, 2, 1, 1000, &list));
+    spool_update(&spool, 1, 0, DELIVERED, false, &list);
+    store_event(spool.store, 0, "{}");
+    spool_wait(&spool, &list, 2);
+    ck_assert_int_eq(list.status[0], STORE_E_IO);
+    ck_assert_int_eq(list.status[1], STORE_E_IO);
+    ck_assert_uint_eq(spool_count(&spool), 1); /* it is read all the same */
+    ck_assert_uint_eq(store_last_event(spool.store), 1);
+    sync_error = 0;
+    reopen();
+    ck_assert_uint_eq(spool_count(&spool), 1);
+    spool_check_message(&spool, 1, 2, 1000);
+    ck_assert_uint_eq(store_last_event(spool.store), 1);
+}
+END_TEST
+
+START_TEST(accepts_are_refused_until_a_write_succeeds_and_outcomes_are_tried)
+{
+    struct outcome_list list = {0};
+    ck_assert_int_eq(spool_accept(&spool, 1, 1, 1000), STORE_OK);
+    sync_error = EIO;
+    ck_assert_int_eq(spool_accept(&spool, 2, 1, 1000), STORE_E_IO);
+    ck_assert(!is_writable());
+    ck_assert(!spool_give(&spool, 3, 1, 1000, &list));
+    ck_assert_int_eq(list.status[0], STORE_E_IO);
+    ck_assert_int_eq(spool_finish(&spool, 1, 0, DELIVERED, true), STORE_E_IO);
+    ck_assert_int_eq(spool_finish(&spool, 1, 0, DELIVERED, true), STORE_E_IO);
+    ck_assert_uint_eq(spool_count(&spool), 1);
+    sync_error = 0;
+    ck_assert_int_eq(spool_finish(&spool, 1, 0, DELIVERED, true), STORE_OK);
+    ck_assert_uint_eq(spool_count(&spool), 0);
+    wait_until_writable();
+    ck_assert_int_eq(spool_accept(&spool, 4, 1, 1000), STORE_OK);
+    reopen();
+    ck_assert_uint_eq(spool_count(&spool), 1);
+    spool_check_message(&spool, 4, 1, 1000);
+    ck_assert_uint_eq(store_last_event(spool.store),
+                      4); /* accepted, deferred, finished, accepted */
+}
+END_TEST
+
+START_TEST(the_store_finds_out_by_itself_that_it_can_write_again)
+{
+    sync_error = EIO;
+    ck_assert_int_eq(spool_accept(&spool, 1, 1, 1000), STORE_E_IO);
+    sync_error = 0;
+    wait_until_writable();
+    ck_assert_int_eq(spool_accept(&spool, 2, 1, 1000), STORE_OK);
+}
+END_TEST
+
+START_TEST(closing_a_store_that_cannot_write_ends)
+{
+    struct outcome_list list = {0};
+    ck_assert_int_eq(spool_accept(&spool, 1, 1, 1000), STORE_OK);
+    sync_error = EIO;
+    spool_update(&spool, 1, 0, DELIVERED, true, &list);
+    spool_close(&spool);
+    ck_assert_uint_eq(list.n, 1);
+    ck_assert_int_eq(list.status[0], STORE_E_IO);
+    sync_error = 0;
+    spool_open(&spool);
+    spool_check_message(&spool, 1, 1, 1000);
+}
+END_TEST
+
+/* ---- no room ----------------------------------------------------------------------------- */
+
+START_TEST(below_the_watermark_of_the_file_system_only_outcomes_are_taken)
+{
+    struct store_stats stats;
+    struct outcome_list list = {0};
+    ck_assert_int_eq(spool_accept(&spool, 1, 1, 1000), STORE_OK);
+    store_stats(spool.store, &stats);
+    spool.config.min_free_bytes = stats.free_bytes + (UINT64_C(1) << 40);
+    reopen();
+    ck_assert(!is_writable());
+    ck_assert(!spool_give(&spool, 2, 1, 10, &list));
+    ck_assert_int_eq(list.status[0], STORE_E_FULL);
+    ck_assert_int_eq(spool_finish(&spool, 1, 0, DELIVERED, true), STORE_OK);
+}
+END_TEST
+
+START_TEST(at_max_bytes_only_outcomes_are_taken_until_there_is_room_again)
+{
+    struct store_stats stats;
+    uint64_t n = 0;
+    spool.config.max_bytes = 8u << 20;
+    reopen();
+    while (spool_accept(&spool, n + 1, 1, 100000) == STORE_OK) {
+        n++;
+    }
+    ck_assert_uint_gt(n, 60);
+    ck_assert_uint_lt(n, 84);
+    store_stats(spool.store, &stats);
+    ck_assert_uint_le(stats.used_bytes, stats.max_bytes);
+    for (uint64_t id = 1; id <= 2; id++) {
+        ck_assert_int_eq(spool_finish(&spool, id, 0, DELIVERED, true), STORE_OK);
+    }
+    ck_assert_int_eq(spool_accept(&spool, 1000, 1, 100000), STORE_OK);
+}
+END_TEST
+
+START_TEST(what_is_given_before_a_commit_counts_as_used)
+{
+    static struct outcome_list list;
+    uint32_t n = 0;
+    list.n = 0;
+    spool.config.max_bytes = 8u << 20;
+    reopen();
+    while (spool_give(&spool, n + 1, 1, 100000, &list)) {
+        n++;
+    }
+    spool_wait(&spool, &list, n + 1);
+    for (uint32_t i = 0, full = 0; i < list.n; i++) {
+        full += list.status[i] != STORE_OK;
+        ck_assert_uint_le(full, 1);
+    }
+    ck_assert_uint_eq(spool_count(&spool), n);
+}
+END_TEST
+
+/* While somebody reads, no page that was freed since is used again: the map fills up. */
+static bool fill_map(void *user, const struct store_message *message,
+                     const struct store_rcpt *recipients)
+{
+    static struct outcome_list list;
+    uint64_t *id = user;
+    (void)message;
+    (void)recipients;
+    for (;; ++*id) {
+        list.n = 0;
+        if (!spool_give(&spool, *id, 1, 1000000, &list)) {
+            break;
+        }
+        spool_update(&spool, *id, 0, DELIVERED, true, &list);
+        spool_wait(&spool, &list, 2);
+        if (list.status[0] != STORE_OK) {
+            break;
+        }
+    }
+    ck_assert_int_eq(list.status[0], STORE_E_FULL);
+    ck_assert_uint_eq(list.n, 2);
+    ck_assert_int_eq(list.status[1], STORE_OK); /* given with it, and of another fate */
+    return false;
+}
+
+START_TEST(an_accept_for_which_the_map_has_no_room_fails_alone)
+{
+    uint64_t id = 2;
+    spool.config.max_bytes = 8u << 20; /* and 64 MiB of headroom */
+    reopen();
+    ck_assert_int_eq(spool_accept(&spool, 1, 1, 10), STORE_OK);
+    store_each_message(spool.store, 0, fill_map, &id);
+    ck_assert_uint_gt(id, 50);
+    for (int i = 0; i < 3; i++) {
+        ck_assert_int_eq(spool_finish(&spool, 1, 0, STORE_RCPT_QUEUED, false), STORE_OK);
+    }
+    ck_assert_int_eq(spool_accept(&spool, id + 1, 1, 1000000), STORE_OK);
+    reopen();
+    ck_assert_uint_eq(spool_count(&spool), 2);
+    spool_check_message(&spool, id + 1, 1, 1000000);
+}
+END_TEST
+
+static void count_ok(void *user, enum store_status status)
+{
+    ck_assert_int_eq(status, STORE_OK);
+    ++*(uint32_t *)user;
+}
+
+START_TEST(more_than_one_transaction_can_hold_is_written_in_several)
+{
+    struct store_accept accept = *spool_message(1, 1, 20000000);
+    enum store_status status;
+    uint32_t n = 0;
+    accept.done = count_ok;
+    accept.user = &n;
+    for (uint64_t id = 1; id <= 30; id++) { /* LMDB holds 512 MiB of changed pages at most */
+        accept.message.id = id;
+        ck_assert(store_accept(spool.store, &accept, &status));
+    }
+    spool_close(&spool);
+    ck_assert_uint_eq(n, 30);
+    spool_open(&spool);
+    ck_assert_uint_eq(spool_count(&spool), 30);
+}
+END_TEST
+
+/* ---- damage ------------------------------------------------------------------------------ */
+
+static void put_raw(const char *db, const uint8_t *key, size_t key_len, const void *data,
+                    size_t bytes)
+{
+    MDB_env *env;
+    MDB_txn *txn;
+    MDB_dbi dbi;
+    MDB_val k = {key_len, (void *)(uintptr_t)key}, v = {bytes, (void *)(uintptr_t)data};
+    ck_assert_int_eq(mdb_env_create(&env), 0);
+    ck_assert_int_eq(mdb_env_set_maxdbs(env, 8), 0);
+    ck_assert_int_eq(mdb_env_set_mapsize(env, spool.config.max_bytes), 0);
+    ck_assert_int_eq(mdb_env_open(env, spool.dir, MDB_NOTLS, 0600), 0);
+    ck_assert_int_eq(mdb_txn_begin(env, NULL, 0, &txn), 0);
+    ck_assert_int_eq(mdb_dbi_open(txn, db, 0, &dbi), 0);
+    ck_assert_int_eq(mdb_put(txn, dbi, &k, &v, 0), 0);
+    ck_assert_int_eq(mdb_txn_commit(txn), 0);
+    mdb_env_close(env);
+}
+
+static const uint8_t id_2[8] = {0, 0, 0, 0, 0, 0, 0, 2};
+
+static bool on_any(void *user, const struct store_message *message,
+                   const struct store_rcpt *recipients)
+{
+    (void)user;
+    (void)message;
+    (void)recipients;
+    return true;
+}
+
+START_TEST(a_damaged_record_costs_its_message_only_and_can_be_deleted)
+{
+    static const struct {
+        const char *db;
+        uint8_t key[12];
+        size_t key_len, bytes;
+    } rows[] = {
+        {"message", {0, 0, 0, 0, 0, 0, 0, 2}, 8, 0},
+        {"message", {0, 0, 0, 0, 0, 0, 0, 2}, 8, 60},
+        {"rcpt", {0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0}, 12, 0},
+        {"rcpt", {0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 1}, 12, 40},
+    };
+    static const uint8_t junk[64] = {1, 0, 0, 0, 0, 0, 0, 0, 2, 255, 255, 255, 255};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct outcome_list list = {0};
+        for (uint64_t id = 1; id <= 3; id++) {
+            ck_assert_int_eq(spool_accept(&spool, id, 2, 1000), STORE_OK);
+        }
+        spool_close(&spool);
+        put_raw(rows[i].db, rows[i].key, rows[i].key_len, junk, rows[i].bytes);
+        spool_open(&spool);
+        ck_assert_uint_eq(spool_count(&spool), 2);
+        ck_assert(!store_show(spool.store, 2, on_any, NULL));
+        spool_check_message(&spool, 3, 2, 1000);
+        spool_update(&spool, 1, 0, DELIVERED, false, &list);
+        spool_update(&spool, 2, rows[i].key[11], DELIVERED, false, &list);
+        spool_update(&spool, 3, 0, DELIVERED, false, &list);
+        spool_wait(&spool, &list, 3);
+        ck_assert_int_eq(list.status[0], STORE_OK);
+        ck_assert_int_eq(list.status[1], rows[i].key_len == 12 ? STORE_E_IO : STORE_OK);
+        ck_assert_int_eq(list.status[2], STORE_OK);
+        for (uint64_t id = 1; id <= 3; id++) { /* index 9: no such recipient */
+            ck_assert_int_eq(spool_finish(&spool, id, 9, DELIVERED, true), STORE_OK);
+        }
+    }
+}
+END_TEST
+
+START_TEST(a_damaged_body_is_gone_and_not_read_beyond_its_end)
+{
+    static const uint8_t rows[][16] = {{0}, {255, 255, 255, 255}, {3, 0, 0, 0}};
+    static const size_t bytes[] = {7, 16, 16};
+    ck_assert_int_eq(spool_accept(&spool, 2, 1, 1000), STORE_OK);
+    for (size_t i = 0; i < sizeof bytes / sizeof bytes[0]; i++) {
+        struct store_body body = {0};
+        spool_close(&spool);
+        put_raw("body", id_2, sizeof id_2, rows[i], bytes[i]);
+        spool_open(&spool);
+        ck_assert(!store_body_read(spool.store, 2, &body));
+    }
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tc = tcase_create("faults");
+    tcase_add_checked_fixture(tc, setup, teardown);
+    tcase_add_test(tc, every_yes_stands_behind_a_sync);
+    tcase_add_test(tc, nothing_of_a_commit_that_was_not_synced_is_there);
+    tcase_add_test(tc, accepts_are_refused_until_a_write_succeeds_and_outcomes_are_tried);
+    tcase_add_test(tc, the_store_finds_out_by_itself_that_it_can_write_again);
+    tcase_add_test(tc, closing_a_store_that_cannot_write_ends);
+    tcase_add_test(tc, below_the_watermark_of_the_file_system_only_outcomes_are_taken);
+    tcase_add_test(tc, at_max_bytes_only_outcomes_are_taken_until_there_is_room_again);
+    tcase_add_test(tc, what_is_given_before_a_commit_counts_as_used);
+    tcase_add_test(tc, an_accept_for_which_the_map_has_no_room_fails_alone);
+    tcase_add_test(tc, more_than_one_transaction_can_hold_is_written_in_several);
+    tcase_add_test(tc, a_damaged_record_costs_its_message_only_and_can_be_deleted);
+    tcase_add_test(tc, a_damaged_body_is_gone_and_not_read_beyond_its_end);
+    return tap_run("store faults", tc);
+}
