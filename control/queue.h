@@ -31,7 +31,7 @@
  * (Xeon, model 167, one core, November 2026, gcc -O3).
  *
  * Left out on purpose: the hash of the names is not keyed. Whoever can inject mail could choose
- * names that collide and make his own adds slow.
+ * names that collide, and adds would become slow for everybody.
  */
 #ifndef WIREPOST_QUEUE_H
 #define WIREPOST_QUEUE_H
