@@ -28,6 +28,7 @@ static void fill_defaults(struct utcp_config *config)
     default_u32(&limits->rx_blocks, 4 * limits->connections);
     default_u32(&limits->listeners, 16);
     default_u32(&limits->reassemblies, 16);
+    default_u32(&limits->paths, 4096);
     default_u32(&config->rx_window_bytes, 32768);
     default_u32(&config->tx_queue_bytes, 262144);
     default_u32(&config->time_wait_ms, 60000);
@@ -45,7 +46,7 @@ static bool limits_are_sound(const struct utcp_limits *limits)
            limits->addresses <= UINT16_MAX && limits->neighbours <= CONN_INDEX_MAX &&
            limits->segments <= most && limits->chunks <= most && limits->copy_blocks <= most &&
            limits->rx_blocks <= most && limits->listeners <= UINT16_MAX &&
-           limits->reassemblies <= UINT16_MAX;
+           limits->reassemblies <= UINT16_MAX && limits->paths <= most;
 }
 
 static bool network_is_sound(const struct ip_addr *prefix, uint8_t prefix_len,
@@ -101,13 +102,16 @@ static bool init_tables(struct utcp *u)
     u->time_wait = calloc(limits->time_wait, sizeof *u->time_wait);
     u->listeners = calloc(limits->listeners, sizeof *u->listeners);
     u->replies = calloc(REPLIES_MAX, sizeof *u->replies);
+    u->paths = calloc((size_t)limits->paths + 1, sizeof *u->paths);
+    u->path_next = 1;
     u->reassemblies = calloc(limits->reassemblies, sizeof *u->reassemblies);
     return u->conn_links != NULL && u->event_links != NULL && u->room_links != NULL &&
            u->neighbour_links != NULL && u->time_wait != NULL && u->listeners != NULL &&
-           u->replies != NULL && u->reassemblies != NULL &&
+           u->replies != NULL && u->reassemblies != NULL && u->paths != NULL &&
            utcp_map_init(&u->tuples, limits->connections + limits->time_wait) &&
            utcp_map_init(&u->address_map, limits->addresses) &&
            utcp_map_init(&u->neighbour_map, limits->neighbours) &&
+           utcp_map_init(&u->path_map, limits->paths) &&
            utcp_wheel_init(&u->wheel, limits->connections + limits->neighbours + limits->addresses);
 }
 
@@ -129,6 +133,7 @@ static void release_memory(struct utcp *u)
     utcp_map_destroy(&u->tuples);
     utcp_map_destroy(&u->address_map);
     utcp_map_destroy(&u->neighbour_map);
+    utcp_map_destroy(&u->path_map);
     utcp_wheel_destroy(&u->wheel);
     free(u->conn_links);
     free(u->event_links);
@@ -138,6 +143,7 @@ static void release_memory(struct utcp *u)
     free(u->listeners);
     free(u->replies);
     free(u->reassemblies);
+    free(u->paths);
     free(u);
 }
 

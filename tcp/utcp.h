@@ -88,6 +88,7 @@ struct utcp_limits {
     uint32_t rx_blocks;    /* [4 * connections] 2 KiB blocks for received bytes */
     uint32_t listeners;    /* [16] */
     uint32_t reassemblies; /* [16] datagrams that wait for fragments, about 9 KiB each */
+    uint32_t paths;        /* [4096] destinations that something is remembered of (RFC 9040) */
 };
 
 enum utcp_congestion {
@@ -109,6 +110,9 @@ struct utcp_config {
     bool tx_checksum_offload; /* the device fills IPv4, TCP and ICMP checksums: leave them as the
                                  pseudo-header sum that DPDK asks for */
     enum utcp_congestion congestion;
+    bool no_ecn;              /* do not offer or accept ECN (RFC 3168) */
+    bool no_pacing;           /* send what the windows allow at once */
+    uint32_t keepalive_ms;    /* [0: off] idle time before a probe; RFC 9293 3.8.4 */
     uint32_t rx_window_bytes; /* [32768] receive window of a connection */
     uint32_t tx_queue_bytes;  /* [262144] most bytes queued in one connection */
     uint32_t time_wait_ms;    /* [60000] 2*MSL: RFC 9293 3.4.2 says 4 min; Linux and we use 60 s */
@@ -269,7 +273,7 @@ struct utcp_info {
     uint16_t local_port, remote_port;
     uint32_t rtt_us_smoothed, rtt_us_min, syn_rtt_us; /* 0: not measured yet */
     uint32_t retransmissions;                         /* segments sent again */
-    uint32_t cwnd_bytes, mss_bytes;
+    uint32_t cwnd_bytes, ssthresh_bytes, mss_bytes;
     uint64_t bytes_queued_total, bytes_acked_total, bytes_received_total; /* since the start */
     uint64_t zero_window_ns; /* time that the peer's window was shut */
 };
@@ -294,6 +298,7 @@ struct utcp_usage {
     uint32_t connections; /* handles that are not given back count too, whatever their state */
     uint32_t time_wait, addresses, neighbours, segments, chunks, copy_blocks, rx_blocks;
     uint32_t reassemblies;
+    uint32_t paths; /* [4096] destinations that something is remembered of (RFC 9040) */
 };
 void utcp_usage(const struct utcp *u, struct utcp_usage *ret_usage);
 

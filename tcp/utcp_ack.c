@@ -103,8 +103,8 @@ static void progress(struct utcp *u, struct utcp_conn *c, const struct utcp_ack_
     c->timeouts = 0;
     c->limited_bytes = 0;
     restart_rtx_timer(u, news->now_ns, c);
-    if (c->linger_deadline_ns != TIME_NEVER_NS)
-        utcp_timer_linger_start(u, news->now_ns, c);
+    if ((c->flags & CF_RELEASED) != 0)
+        utcp_timer_idle_start(u, news->now_ns, c);
     tell_room(u, c, room_before);
 }
 
@@ -136,9 +136,9 @@ void utcp_ack_input(struct utcp *u, uint64_t now_ns, struct utcp_conn *c,
 
 static void window_opened(struct utcp *u, uint64_t now_ns, struct utcp_conn *c)
 {
-    if (c->zero_window_since_ns != 0)
-        c->zero_window_ns += now_ns - c->zero_window_since_ns;
-    c->zero_window_since_ns = 0;
+    if (c->zero_window_since_ms != 0)
+        c->zero_window_ms += time_ms(now_ns) - c->zero_window_since_ms;
+    c->zero_window_since_ms = 0;
     c->backoff = c->timeouts = 0;
     if (c->seg_head == 0) {
         utcp_timer_rtx_stop(c); /* was the persist timer */
@@ -166,9 +166,9 @@ void utcp_ack_window(struct utcp *u, uint64_t now_ns, struct utcp_conn *c,
     if (window > c->snd_wnd_max)
         c->snd_wnd_max = window;
     if (window == 0) {
-        c->r2_since_ns = now_ns;
-        if (c->zero_window_since_ns == 0)
-            c->zero_window_since_ns = now_ns | 1; /* 0: open */
+        c->r2_since_ms = time_ms(now_ns);
+        if (c->zero_window_since_ms == 0)
+            c->zero_window_since_ms = time_ms(now_ns) | 1; /* 0: open */
     } else if (was_shut) {
         window_opened(u, now_ns, c);
     }

@@ -224,7 +224,7 @@ void utcp_release(struct utcp *u, uint64_t now_ns, uint32_t conn)
     }
     utcp_recvq_drop(u, c);
     (void)shut_down(u, c);
-    utcp_timer_linger_start(u, now_ns, c);
+    utcp_timer_idle_start(u, now_ns, c);
 }
 
 void utcp_abort(struct utcp *u, uint64_t now_ns, uint32_t conn)
@@ -264,8 +264,8 @@ bool utcp_info(const struct utcp *u, uint64_t now_ns, uint32_t conn, struct utcp
         return false;
     *ret_info = (struct utcp_info){
         .state = (enum utcp_state)c->state,
-        .local = c->local_ip,
-        .remote = {.family = c->local_ip.family},
+        .local = utcp_conn_local(c),
+        .remote = {.family = conn_family(c)},
         .local_port = c->local_port,
         .remote_port = c->remote_port,
         .rtt_us_smoothed = c->srtt_us,
@@ -273,14 +273,16 @@ bool utcp_info(const struct utcp *u, uint64_t now_ns, uint32_t conn, struct utcp
         .syn_rtt_us = c->syn_rtt_us,
         .retransmissions = c->retransmissions,
         .cwnd_bytes = c->cwnd,
+        .ssthresh_bytes = c->ssthresh,
         .mss_bytes = c->mss,
         .bytes_queued_total = c->bytes_queued,
         .bytes_acked_total = c->bytes_acked,
         .bytes_received_total = c->bytes_received,
-        .zero_window_ns = c->zero_window_ns,
+        .zero_window_ns = c->zero_window_ms * NS_PER_MS,
     };
     memcpy(ret_info->remote.bytes, c->remote, 16);
-    if (c->zero_window_since_ns != 0)
-        ret_info->zero_window_ns += now_ns - c->zero_window_since_ns;
+    if (c->zero_window_since_ms != 0)
+        ret_info->zero_window_ns +=
+            (uint64_t)(time_ms(now_ns) - c->zero_window_since_ms) * NS_PER_MS;
     return true;
 }

@@ -58,3 +58,8 @@ const struct utcp_cc_ops utcp_cc_newreno = {
     .on_congestion = newreno_congestion,
     .on_undo = newreno_undo,
 };
+
+const struct utcp_cc_ops *const utcp_cc_table[] = {
+    [UTCP_CONGESTION_CUBIC] = &utcp_cc_cubic,
+    [UTCP_CONGESTION_NEWRENO] = &utcp_cc_newreno,
+};

@@ -89,8 +89,8 @@ static void check_alive(const struct utcp *u, const struct utcp_conn *c)
 
     if (c->delack_deadline_ns < deadline)
         deadline = c->delack_deadline_ns;
-    if (c->linger_deadline_ns < deadline)
-        deadline = c->linger_deadline_ns;
+    if (c->idle_deadline_ns < deadline)
+        deadline = c->idle_deadline_ns;
     INVARIANT(utcp_tuple_find(u, &tuple) == conn_id(u, c));
     INVARIANT(deadline == TIME_NEVER_NS || armed <= (deadline + NS_PER_MS - 1) / NS_PER_MS);
     INVARIANT(c->neighbour != 0);

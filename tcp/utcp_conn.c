@@ -12,7 +12,7 @@
 
 uint32_t utcp_conn_handle(const struct utcp *u, const struct utcp_conn *c)
 {
-    return c->generation << CONN_INDEX_BITS | conn_id(u, c);
+    return (uint32_t)c->generation << CONN_INDEX_BITS | conn_id(u, c);
 }
 
 struct utcp_conn *utcp_conn_find(const struct utcp *u, uint32_t handle)
@@ -29,9 +29,9 @@ struct utcp_conn *utcp_conn_find(const struct utcp *u, uint32_t handle)
     return c;
 }
 
-static uint32_t next_generation(uint32_t generation)
+static uint16_t next_generation(uint16_t generation)
 {
-    generation = (generation + 1) & (UINT32_MAX >> CONN_INDEX_BITS);
+    generation = (uint16_t)((generation + 1u) & (UINT32_MAX >> CONN_INDEX_BITS));
     return generation == 0 ? 1 : generation;
 }
 
@@ -39,7 +39,8 @@ static uint32_t next_generation(uint32_t generation)
 
 static void conn_init(const struct utcp *u, struct utcp_conn *c, const struct utcp_tuple *tuple)
 {
-    const uint32_t generation = next_generation(c->generation);
+    const struct ip_addr *local = &address_at(u, tuple->address)->ip;
+    const uint16_t generation = next_generation(c->generation);
 
     memset(c, 0, sizeof *c);
     c->generation = generation;
@@ -48,15 +49,15 @@ static void conn_init(const struct utcp *u, struct utcp_conn *c, const struct ut
     c->address = tuple->address;
     c->local_port = tuple->local_port;
     c->remote_port = tuple->remote_port;
-    c->local_ip = address_at(u, tuple->address)->ip;
+    memcpy(c->local, local->bytes, sizeof c->local);
     c->mtu = u->config.mtu;
-    if (c->local_ip.family == 6)
+    if (local->family == 6)
         c->flags |= CF_IPV6;
-    c->mss_peer = c->local_ip.family == 6 ? TCP_MSS_DEFAULT6 : TCP_MSS_DEFAULT4;
-    c->cc = u->config.congestion == UTCP_CONGESTION_NEWRENO ? &utcp_cc_newreno : &utcp_cc_cubic;
+    c->mss_peer = local->family == 6 ? TCP_MSS_DEFAULT6 : TCP_MSS_DEFAULT4;
+    c->cc = (uint8_t)u->config.congestion;
     c->rtx_deadline_ns = TIME_NEVER_NS;
     c->delack_deadline_ns = TIME_NEVER_NS;
-    c->linger_deadline_ns = TIME_NEVER_NS;
+    c->idle_deadline_ns = TIME_NEVER_NS;
     c->rtt_min_us = UINT32_MAX;
 }
 
@@ -84,6 +85,7 @@ int utcp_conn_new(struct utcp *u, uint64_t now_ns, const struct utcp_tuple *tupl
     c->neighbour = neighbour;
     c->iss = utcp_tuple_isn(u, now_ns, tuple);
     c->ts_offset = utcp_tuple_ts_offset(u, tuple);
+    utcp_path_recall(u, now_ns, c);
     utcp_tuple_put(u, tuple, id);
     u->conns_alive++;
     *ret_conn = c;
@@ -93,6 +95,14 @@ int utcp_conn_new(struct utcp *u, uint64_t now_ns, const struct utcp_tuple *tupl
 void utcp_conn_enter(struct utcp_conn *c, enum utcp_state state)
 {
     c->state = (uint8_t)state;
+}
+
+struct ip_addr utcp_conn_local(const struct utcp_conn *c)
+{
+    struct ip_addr local = {.family = conn_family(c)};
+
+    memcpy(local.bytes, c->local, sizeof c->local);
+    return local;
 }
 
 /* ---- lists and events ---------------------------------------------------------------------- */
@@ -147,7 +157,7 @@ void utcp_conn_event(struct utcp *u, struct utcp_conn *c, uint32_t events)
 {
     if ((c->flags & (CF_RELEASED | CF_EMBRYO)) != 0)
         return;
-    c->events |= events;
+    c->events |= (uint8_t)events;
     if ((c->flags & CF_IN_EVENT_LIST) == 0) {
         c->flags |= CF_IN_EVENT_LIST;
         utcp_list_push(&u->events, u->event_links, conn_id(u, c));
@@ -176,14 +186,15 @@ static void conn_detach(struct utcp *u, uint64_t now_ns, struct utcp_conn *c)
 {
     const struct utcp_tuple tuple = utcp_conn_tuple(c);
 
+    utcp_path_remember(u, now_ns, c);
     utcp_conn_unqueue(u, c);
     leave_room_list(u, c);
     utcp_wheel_stop(&u->wheel, conn_id(u, c));
     utcp_tuple_remove(u, &tuple, conn_id(u, c));
     utcp_recvq_drop_out_of_order(u, c);
-    if (c->zero_window_since_ns != 0)
-        c->zero_window_ns += now_ns - c->zero_window_since_ns;
-    c->zero_window_since_ns = 0;
+    if (c->zero_window_since_ms != 0)
+        c->zero_window_ms += time_ms(now_ns) - c->zero_window_since_ms;
+    c->zero_window_since_ms = 0;
     u->conns_alive--;
     utcp_sendq_drop(u, c);
 }
@@ -219,7 +230,7 @@ static void conn_over(struct utcp *u, struct utcp_conn *c, enum utcp_state state
 {
     neighbour_leave(u, c);
     utcp_conn_enter(c, state);
-    c->reason = (uint32_t)reason;
+    c->reason = (uint8_t)reason;
     if ((c->flags & (CF_RELEASED | CF_EMBRYO)) != 0)
         utcp_conn_free(u, c);
     else
@@ -282,30 +293,11 @@ void utcp_conn_set_mss(struct utcp_conn *c)
     c->mss = (uint16_t)mss;
 }
 
-/* RFC 1191 6.3: what was too long is sent again in smaller pieces at once. The congestion window
- * stays: nothing was lost to congestion. */
-void utcp_conn_lower_mtu(struct utcp *u, struct utcp_conn *c, uint32_t mtu)
-{
-    const uint32_t floor = conn_family(c) == 6 ? IPV6_MTU_FLOOR : IPV4_MTU_FLOOR;
-
-    if (mtu < floor)
-        mtu = floor;
-    if (mtu >= c->mtu)
-        return;
-    COUNT(u, icmp_frag_needed);
-    c->mtu = (uint16_t)mtu;
-    if (c->state == UTCP_SYN_SENT)
-        return;
-    utcp_conn_set_mss(c);
-    utcp_sendq_mark_longer_lost(u, c, c->mss);
-    utcp_conn_ready(u, c);
-}
-
 /* ---- challenge ACK ------------------------------------------------------------------------- */
 
 void utcp_conn_challenge_ack(struct utcp *u, uint64_t now_ns, struct utcp_conn *c)
 {
-    const uint32_t second = (uint32_t)(now_ns / NS_PER_S);
+    const uint16_t second = (uint16_t)(now_ns / NS_PER_S);
 
     if (c->challenge_s != second) {
         c->challenge_s = second;

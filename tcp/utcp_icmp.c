@@ -5,7 +5,7 @@
  * RFC 5927: an error counts only when it quotes a sequence number in flight. A hard error then ends
  * a connection that is still connecting and is soft for all others; "fragmentation needed" and
  * "packet too big" lower the segment size (RFC 1191, RFC 8201), within the limits of
- * utcp_conn_lower_mtu().
+ * utcp_path.c.
  */
 #include "tcp/utcp_internal.h"
 
@@ -71,7 +71,7 @@ static void input_error(struct utcp *u, uint64_t now_ns, const struct utcp_ip *i
     if (c == NULL)
         return;
     if (meaning == ICMP_MEANS_TOO_BIG) {
-        utcp_conn_lower_mtu(u, c, mtu);
+        utcp_path_too_big(u, now_ns, c, mtu);
     } else if (meaning == ICMP_MEANS_UNREACHABLE && c->state == UTCP_SYN_SENT) {
         COUNT(u, icmp_unreachable_hard);
         utcp_conn_close(u, now_ns, c, UTCP_CLOSE_UNREACHABLE);

@@ -46,6 +46,7 @@ static void take_syn_options(const struct input *in)
     }
     if (options->sack_permitted)
         c->flags |= CF_SACK;
+    utcp_ecn_take_syn(c, in->seg.flags);
     utcp_conn_set_mss(c);
 }
 
@@ -69,7 +70,10 @@ void utcp_input_established(const struct input *in)
     c->syn_rtt_us = c->srtt_us;
     c->recover = c->iss - 1;
     c->rack_fack = c->dsack_round = c->snd_una;
-    c->cc->on_established(c);
+    c->ecn_recover = c->iss;
+    conn_cc(c)->on_established(c);
+    utcp_path_recall_cwnd(in->u, in->now_ns, c);
+    utcp_timer_idle_start(in->u, in->now_ns, c);
     c->backoff = c->srtt_us == 0 ? c->backoff : 0;
     if ((c->flags & CF_EMBRYO) != 0) {
         c->flags &= ~CF_EMBRYO;

@@ -83,6 +83,15 @@ static void refuse_sequence(struct input *in)
     }
 }
 
+/* Whatever comes, the peer is there: keep-alive begins anew. */
+static void note_alive(const struct input *in)
+{
+    if (in->u->config.keepalive_ms == 0 || (in->c->flags & CF_RELEASED) != 0)
+        return;
+    in->c->keepalives = 0;
+    utcp_timer_idle_start(in->u, in->now_ns, in->c);
+}
+
 static bool input_step1_sequence(struct input *in)
 {
     struct utcp_conn *c = in->c;
@@ -92,6 +101,7 @@ static bool input_step1_sequence(struct input *in)
         utcp_conn_challenge_ack(in->u, in->now_ns, c);
         return false;
     }
+    note_alive(in);
     if (in_window(c, &in->seg)) {
         paws_update(in);
         return true;
@@ -188,6 +198,7 @@ static bool ack_in_established(struct input *in)
         return false;
     }
     utcp_ack_input(in->u, in->now_ns, c, &in->seg, ack_is_duplicate(in));
+    utcp_ecn_on_ack(in->u, c, in->seg.flags);
     if (seq_geq(in->seg.ack, c->snd_una))
         utcp_ack_window(in->u, in->now_ns, c, &in->seg, false);
     return true;
@@ -292,7 +303,7 @@ static void schedule_ack(struct input *in, bool at_once)
     struct utcp_conn *c = in->c;
 
     if (in->seg.len > c->rcv_mss)
-        c->rcv_mss = in->seg.len;
+        c->rcv_mss = (uint16_t)in->seg.len;
     if (at_once || c->rcv_nxt - c->rcv_acked >= 2 * c->rcv_mss) {
         c->flags |= CF_ACK_NOW;
         utcp_conn_ready(in->u, c);
@@ -344,6 +355,7 @@ static void input_step7_text(struct input *in)
     if (in->seg.len == 0 || !may_receive(c))
         return;
     COUNT(in->u, data_segs_in);
+    utcp_ecn_receive(in->u, c, in->seg.flags, in->ip->traffic_class);
     if (in->seg.seq == c->rcv_nxt)
         text_in_order(in);
     else

@@ -132,7 +132,8 @@ void utcp_conn_wake_starved(struct utcp *u);
 void utcp_conn_wake_room(struct utcp *u);
 /* Sets the segment size from mss_peer, mtu and the options in use. */
 void utcp_conn_set_mss(struct utcp_conn *c);
-void utcp_conn_lower_mtu(struct utcp *u, struct utcp_conn *c, uint32_t mtu);
+/* The address of our side, for whom the caller asks. */
+struct ip_addr utcp_conn_local(const struct utcp_conn *c);
 /* An ACK against blind attacks, limited per connection (RFC 5961 7). */
 void utcp_conn_challenge_ack(struct utcp *u, uint64_t now_ns, struct utcp_conn *c);
 
@@ -154,10 +155,26 @@ static inline uint32_t conn_headers_len(const struct utcp_conn *c)
 {
     return ip_header_len(conn_family(c)) + TCP_LEN;
 }
+static inline const struct utcp_cc_ops *conn_cc(const struct utcp_conn *c)
+{
+    return utcp_cc_table[c->cc];
+}
 static inline uint32_t conn_pipe(const struct utcp_conn *c)
 {
     return c->snd_nxt - c->snd_una - c->lost_bytes - c->sacked_bytes;
 }
+
+/* ---- utcp_path.c: what is known of a path ---------------------------------------------------- */
+
+/* ICMP says that what is longer than mtu does not pass; 0: by how much it does not say. */
+void utcp_path_too_big(struct utcp *u, uint64_t now_ns, struct utcp_conn *c, uint32_t mtu);
+/* Data was not acknowledged for several timeouts: perhaps nothing long passes (RFC 4821 7.7). */
+void utcp_path_black_hole(struct utcp *u, struct utcp_conn *c);
+/* A connection begins with what others have learned, and leaves what it has. */
+void utcp_path_recall(struct utcp *u, uint64_t now_ns, struct utcp_conn *c);
+void utcp_path_recall_cwnd(struct utcp *u, uint64_t now_ns, struct utcp_conn *c);
+void utcp_path_remember(struct utcp *u, uint64_t now_ns, const struct utcp_conn *c);
+void utcp_path_drop_address(struct utcp *u, uint32_t address);
 
 /* ---- utcp_sendq.c: bytes to send and segments in flight ------------------------------------- */
 
@@ -295,7 +312,10 @@ void utcp_timer_reorder_start(struct utcp *u, uint64_t now_ns, struct utcp_conn 
                               uint32_t after_us);
 void utcp_timer_rtx_stop(struct utcp_conn *c);
 void utcp_timer_delack_start(struct utcp *u, uint64_t now_ns, struct utcp_conn *c);
-void utcp_timer_linger_start(struct utcp *u, uint64_t now_ns, struct utcp_conn *c);
+/* Linger when the connection is released, keep-alive when that is on. */
+void utcp_timer_idle_start(struct utcp *u, uint64_t now_ns, struct utcp_conn *c);
+/* Data may go from c->pace_ns on. */
+void utcp_timer_pace_start(struct utcp *u, uint64_t now_ns, struct utcp_conn *c);
 void utcp_timer_conn(struct utcp *u, uint64_t now_ns, struct utcp_conn *c);
 /* Timer ids of the wheel. */
 static inline uint32_t timer_of_neighbour(const struct utcp *u, uint32_t id)
@@ -307,6 +327,21 @@ static inline uint32_t timer_of_address(const struct utcp *u, uint32_t id)
     return u->conns.count + u->neighbours.count + id;
 }
 void utcp_timer_arm(struct utcp *u, uint64_t now_ns, uint32_t timer, uint64_t deadline_ns);
+
+/* ---- utcp_pace.c, utcp_ecn.c ---------------------------------------------------------------- */
+
+/* May data go now? If not, a timer makes c ready again. */
+bool utcp_pace_allows(struct utcp *u, uint64_t now_ns, struct utcp_conn *c);
+void utcp_pace_sent(const struct utcp *u, uint64_t now_ns, struct utcp_conn *c, uint32_t len);
+
+/* A SYN of the peer with these flags. */
+void utcp_ecn_take_syn(struct utcp_conn *c, uint8_t flags);
+uint8_t utcp_ecn_syn_flags(const struct utcp_conn *c);
+/* What a segment carries: flags of TCP, codepoint of IP. */
+uint8_t utcp_ecn_flags(struct utcp_conn *c, bool new_data);
+uint8_t utcp_ecn_codepoint(const struct utcp_conn *c, bool new_data);
+void utcp_ecn_receive(struct utcp *u, struct utcp_conn *c, uint8_t flags, uint8_t traffic_class);
+void utcp_ecn_on_ack(struct utcp *u, struct utcp_conn *c, uint8_t flags);
 
 /* ---- utcp_output.c -------------------------------------------------------------------------- */
 

@@ -54,6 +54,9 @@
 #define DELACK_NS        (40 * NS_PER_MS) /* RFC 9293 3.8.6.3: less than 500 ms */
 #define LINGER_NS        (60 * NS_PER_S)  /* a released connection without progress */
 #define CHALLENGES_PER_S 5u
+#define KEEPALIVE_NS     (75 * NS_PER_S) /* between probes; RFC 9293 3.8.4 leaves it open */
+#define KEEPALIVES_MAX   6u
+#define PATH_AGE_NS      (600 * NS_PER_S)     /* RFC 8201 4: 10 min before a larger MTU is tried */
 #define MSS_FLOOR        64u                  /* smaller values of a peer are not believed */
 #define PAWS_VALID_MS    UINT32_C(2073600000) /* RFC 7323 5.5: 24 days */
 
@@ -129,6 +132,9 @@ enum conn_queue {
 #define CF_TLP_RTX       0x04000000u /* ... and it was a retransmission */
 #define CF_TLP_NOW       0x08000000u /* send one new segment as probe, whatever cwnd says */
 #define CF_CSS           0x10000000u /* conservative slow start (RFC 9406) */
+#define CF_ECN           0x20000000u /* both sides do ECN (RFC 3168 6.1.1) */
+#define CF_ECE           0x40000000u /* we echo a CE mark until the peer says CWR */
+#define CF_CWR           0x80000000u /* our next new data says CWR */
 
 struct utcp_conn;
 
@@ -145,6 +151,8 @@ struct utcp_cc_ops {
     void (*on_undo)(struct utcp_conn *c);
 };
 extern const struct utcp_cc_ops utcp_cc_newreno, utcp_cc_cubic;
+/* By enum utcp_congestion. */
+extern const struct utcp_cc_ops *const utcp_cc_table[];
 uint32_t utcp_cc_initial_window(const struct utcp_conn *c);
 
 /* What the timer of rtx_deadline_ns is for. */
@@ -190,14 +198,12 @@ struct utcp_conn {
 
     /* Warm. */
     uint64_t delack_deadline_ns;
-    uint64_t linger_deadline_ns;
-    uint64_t r2_since_ns; /* when the first timeout of the running series happened */
-    uint64_t zero_window_since_ns, zero_window_ns;
-    uint64_t last_send_ns;
-    uint32_t generation;
+    uint64_t idle_deadline_ns; /* a released connection: linger; else keep-alive */
+    uint64_t pace_ns;          /* when the next byte of data may go (the time may be over) */
+    uint32_t r2_since_ms;      /* when the first timeout of the running series happened */
+    uint32_t zero_window_since_ms, zero_window_ms; /* since 0: it is open */
+    uint32_t last_send_ms;
     uint32_t srtt_us, rttvar_us, rtt_min_us, syn_rtt_us;
-    uint32_t backoff;       /* doublings of the RTO since the last RTT sample */
-    uint32_t timeouts;      /* since the last progress */
     uint32_t limited_bytes; /* sent by limited transmit on the running duplicate ACKs */
     uint32_t ssthresh, recover;
     union {
@@ -208,37 +214,50 @@ struct utcp_conn {
     uint32_t rack_us, rack_end, rack_rtt_us, rack_fack;
     uint32_t dsack_round; /* one widening of the reordering window for each round trip */
     uint32_t tlp_end;
-    uint16_t sacked_segs;
-    uint8_t reo_mult, reo_persist;
-    uint8_t timer; /* enum conn_timer */
-    uint8_t frto;  /* RFC 5682: 0 off, 1 after the timeout, 2 after the first ACK */
+    uint32_t ecn_recover; /* no second reaction to ECE before this is acknowledged */
     /* PRR (RFC 9937). */
     uint32_t prr_delivered, prr_out, prr_flight;
     /* To undo a reaction that was wrong; undo_cwnd 0: nothing to undo. */
     uint32_t undo_cwnd, undo_ssthresh, undo_ts;
-    int32_t undo_retrans;            /* retransmissions that no D-SACK has named yet */
     uint32_t dsack_start, dsack_end; /* to be told to the peer; equal: nothing */
     uint32_t snd_wnd_max;
-    uint32_t segs; /* in flight */
     uint32_t chunk_head, chunk_tail, chunk_head_off;
     uint32_t rx_head, rx_tail, rx_bytes;
-    uint32_t ooo_head, ooo_blocks, ooo_last_seq;
-    uint32_t rcv_fin, rcv_acked, rcv_mss; /* rcv_acked: ACK number sent last */
+    uint32_t ooo_head, ooo_last_seq;
+    uint32_t rcv_fin, rcv_acked; /* rcv_acked: ACK number sent last */
     uint32_t ts_recent_ms;
     uint32_t iss;
-    uint32_t challenge_s, challenges;
+    uint32_t retransmissions;
+    int16_t undo_retrans;       /* retransmissions that no D-SACK has named yet */
+    uint16_t segs, sacked_segs; /* in flight */
+    uint16_t rcv_mss;
     uint16_t mss_peer; /* as the peer said, options not taken off */
     uint16_t mtu;
-    const struct utcp_cc_ops *cc;
+    uint16_t challenge_s;
+    uint16_t generation;
+    uint8_t challenges;
+    uint8_t ooo_blocks;
+    uint8_t backoff;  /* doublings of the RTO since the last RTT sample */
+    uint8_t timeouts; /* since the last progress */
+    uint8_t reo_mult, reo_persist;
+    uint8_t timer;      /* enum conn_timer */
+    uint8_t frto;       /* RFC 5682: 0 off, 1 after the timeout, 2 after the first ACK */
+    uint8_t cc;         /* enum utcp_congestion */
+    uint8_t keepalives; /* probes without an answer */
+    bool keepalive_now; /* one is to be sent */
+    bool paced;         /* waits for pace_ns */
 
     /* Cold: the caller's side. */
-    struct ip_addr local_ip; /* stays when the address is removed */
+    uint8_t events, reason;
+    uint8_t local[16]; /* stays when the address is removed */
     void *user;
-    uint32_t events;
-    uint32_t reason;
-    uint32_t retransmissions;
     uint64_t bytes_queued, bytes_acked, bytes_received;
 };
+/* What a connection costs besides its struct: three lists, the timer, map and pool. */
+#define CONN_OVERHEAD_BYTES                                                                        \
+    (3 * sizeof(struct utcp_link) + UTCP_WHEEL_BYTES_EACH + UTCP_MAP_BYTES_EACH +                  \
+     UTCP_POOL_BYTES_EACH)
+static_assert(sizeof(struct utcp_conn) + CONN_OVERHEAD_BYTES <= 512, "a connection grew");
 static_assert(offsetof(struct utcp_conn, delack_deadline_ns) <= 128, "hot part grew");
 
 /* TIME-WAIT, compact. Entries stand in a ring in the order of their end. */
@@ -251,6 +270,17 @@ struct utcp_tw {
     uint32_t expires_ms;
 };
 static_assert(sizeof(struct utcp_tw) <= 40, "TIME-WAIT entry grew");
+
+/* What the last connections of a source address learned of a destination (RFC 9040). */
+struct utcp_path {
+    uint8_t remote[16];
+    uint32_t address; /* 0: the entry is free */
+    uint32_t srtt_us, rttvar_us;
+    uint32_t ssthresh; /* 0: no loss was seen */
+    uint64_t learned_ns, mtu_ns;
+    uint16_t mtu; /* 0: nothing but the link's is known */
+    bool no_ecn;  /* an ECN SYN was not answered */
+};
 
 struct utcp_address {
     struct ip_addr ip;
@@ -320,7 +350,9 @@ struct utcp {
 
     struct utcp_pool conns, segs, chunks, copy_blocks, rx_blocks, addresses, neighbours;
     struct utcp_map tuples; /* connections 1..n, TIME-WAIT entries from n + 1 on */
-    struct utcp_map address_map, neighbour_map;
+    struct utcp_map address_map, neighbour_map, path_map;
+    struct utcp_path *paths; /* by id, a ring: the next to be taken is path_next */
+    uint32_t path_next;
     uint64_t map_key[2];
     struct utcp_wheel wheel; /* timers: connections, then neighbours, then addresses */
 

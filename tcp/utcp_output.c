@@ -19,6 +19,7 @@
 struct plan {
     uint32_t seq;
     uint8_t flags;
+    uint8_t codepoint;          /* ECN */
     const struct utcp_seg *seg; /* null: no sequence space */
 };
 
@@ -109,6 +110,7 @@ static void build(struct utcp *u, uint64_t now_ns, struct utcp_conn *c, const st
                                 .dst = c->remote,
                                 .family = family,
                                 .proto = IP_PROTO_TCP,
+                                .traffic_class = plan->codepoint,
                                 .without_checksum = u->config.tx_checksum_offload};
     struct utcp_tcp_header header = {
         .src_port = c->local_port,
@@ -154,10 +156,14 @@ static void note_tlp(struct utcp_conn *c)
 static void send_segment(struct utcp *u, uint64_t now_ns, struct utcp_conn *c, struct utcp_seg *seg,
                          struct utcp_frame *frame)
 {
+    const bool new_data = seg->len > 0 && seg->tx_count == 0;
     struct plan plan = {.seq = seg->seq, .flags = TCP_ACK, .seg = seg};
 
+    plan.flags |= utcp_ecn_flags(c, new_data);
+    plan.codepoint = utcp_ecn_codepoint(c, new_data);
     if ((seg->flags & SEG_SYN) != 0)
-        plan.flags = c->state == UTCP_SYN_SENT ? TCP_SYN : TCP_SYN | TCP_ACK;
+        plan.flags =
+            (c->state == UTCP_SYN_SENT ? TCP_SYN : TCP_SYN | TCP_ACK) | utcp_ecn_syn_flags(c);
     if ((seg->flags & SEG_FIN) != 0)
         plan.flags |= TCP_FIN;
     if (seg->len > 0 && seq_gt(c->snd_push, seg->seq) && seq_leq(c->snd_push, seg->seq + seg->len))
@@ -171,8 +177,9 @@ static void send_segment(struct utcp *u, uint64_t now_ns, struct utcp_conn *c, s
             COUNT(u, data_segs_out);
     }
     utcp_recovery_on_send(c, seg, now_ns);
+    utcp_pace_sent(u, now_ns, c, seg->len);
     utcp_sendq_sent(c, seg, now_ns);
-    c->last_send_ns = now_ns;
+    c->last_send_ms = time_ms(now_ns);
     build(u, now_ns, c, &plan, frame);
     if (c->rtx_deadline_ns == TIME_NEVER_NS || (seg->tx_count == 1 && utcp_tlp_may_probe(c)))
         utcp_timer_rtx_restart(u, now_ns, c);
@@ -210,6 +217,8 @@ static bool emit_lost(struct utcp *u, uint64_t now_ns, struct utcp_conn *c,
         return false;
     if ((c->flags & CF_RTX_NOW) == 0 && pipe > 0 && pipe + seg_seq_len(seg) > c->cwnd)
         return false;
+    if ((c->flags & CF_RTX_NOW) == 0 && !utcp_pace_allows(u, now_ns, c))
+        return false;
     if (seg->len > c->mss && !utcp_sendq_split(u, c, seg, c->mss))
         return starve(u, c);
     c->flags &= ~CF_RTX_NOW;
@@ -242,7 +251,7 @@ static void restart_after_idle(struct utcp_conn *c, uint64_t now_ns)
     const uint32_t initial = utcp_cc_initial_window(c);
 
     if (c->seg_head == 0 && c->cwnd > initial &&
-        now_ns - c->last_send_ns > utcp_rto_us(c) * NS_PER_US)
+        time_ms(now_ns) - c->last_send_ms > utcp_rto_us(c) / 1000)
         c->cwnd = initial;
 }
 
@@ -326,6 +335,8 @@ static bool emit_new(struct utcp *u, uint64_t now_ns, struct utcp_conn *c, struc
         return false;
     if (c->segs >= CONN_SEGMENTS_MAX)
         return false; /* acknowledgements will come */
+    if (len > 0 && pipe > 0 && !utcp_pace_allows(u, now_ns, c))
+        return false;
     seg = utcp_sendq_segment(u, c, len, fin ? SEG_FIN : 0);
     if (seg == NULL)
         return starve(u, c);
@@ -343,10 +354,15 @@ static bool emit_new(struct utcp *u, uint64_t now_ns, struct utcp_conn *c, struc
 
 static bool emit_ack(struct utcp *u, uint64_t now_ns, struct utcp_conn *c, struct utcp_frame *frame)
 {
-    const struct plan plan = {.seq = c->snd_nxt, .flags = TCP_ACK};
+    struct plan plan = {.seq = c->snd_nxt, .flags = TCP_ACK};
 
-    if (!conn_is_synchronized(c) || ((c->flags & CF_ACK_NOW) == 0 && c->acks_owed == 0))
+    if (!conn_is_synchronized(c) ||
+        ((c->flags & CF_ACK_NOW) == 0 && c->acks_owed == 0 && !c->keepalive_now))
         return false;
+    if (c->keepalive_now)
+        plan.seq--; /* old, so the peer answers it (RFC 9293 3.8.4) */
+    c->keepalive_now = false;
+    plan.flags |= utcp_ecn_flags(c, false);
     build(u, now_ns, c, &plan, frame);
     COUNT(u, segs_out);
     return true;

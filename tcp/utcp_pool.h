@@ -19,6 +19,9 @@ struct utcp_pool {
     uint32_t size; /* of an object */
 };
 
+/* What an object costs besides its own size. */
+#define UTCP_POOL_BYTES_EACH (sizeof(uint32_t) + 1)
+
 bool utcp_pool_init(struct utcp_pool *pool, uint32_t count, size_t size);
 void utcp_pool_destroy(struct utcp_pool *pool);
 
@@ -54,6 +57,9 @@ struct utcp_map {
     uint32_t *next;  /* by id */
     uint32_t mask;
 };
+
+/* At most: up to two heads for each id. */
+#define UTCP_MAP_BYTES_EACH (3 * sizeof(uint32_t))
 
 bool utcp_map_init(struct utcp_map *map, uint32_t ids);
 void utcp_map_destroy(struct utcp_map *map);

@@ -40,7 +40,7 @@ static void undo(struct utcp *u, struct utcp_conn *c)
     if (c->cwnd < c->undo_cwnd)
         c->cwnd = c->undo_cwnd;
     c->ssthresh = c->undo_ssthresh;
-    c->cc->on_undo(c);
+    conn_cc(c)->on_undo(c);
     c->flags &= ~(CF_RECOVERY | CF_LOSS);
     c->frto = 0;
     c->dup_acks = 0;
@@ -54,8 +54,10 @@ void utcp_recovery_on_send(struct utcp_conn *c, const struct utcp_seg *seg, uint
         c->prr_out += seg_seq_len(seg);
     if (seg->tx_count == 0 || c->undo_cwnd == 0)
         return;
-    if (c->undo_retrans++ == 0)
+    if (c->undo_retrans == 0)
         c->undo_ts = time_ms(now_ns);
+    if (c->undo_retrans < INT16_MAX)
+        c->undo_retrans++;
 }
 
 /* RFC 3522 3.2: the ACK was caused by what was sent before the retransmission. */
@@ -88,7 +90,7 @@ static void recovery_enter(struct utcp *u, struct utcp_conn *c, uint32_t flight)
 {
     COUNT(u, fast_retrans);
     undo_remember(c);
-    c->ssthresh = c->cc->on_congestion(c, flight);
+    c->ssthresh = conn_cc(c)->on_congestion(c, flight);
     c->recover = c->snd_nxt - 1;
     c->flags |= CF_RECOVERY;
     c->flags &= ~(CF_PARTIAL_SEEN | CF_TLP_OUT | CF_TLP_RTX);
@@ -240,7 +242,7 @@ void utcp_recovery_on_timeout(struct utcp *u, struct utcp_conn *c)
     if (c->timeouts == 0) {
         if (may_enter(c))
             undo_remember(c);
-        c->ssthresh = c->cc->on_congestion(c, c->snd_nxt - c->snd_una);
+        c->ssthresh = conn_cc(c)->on_congestion(c, c->snd_nxt - c->snd_una);
     }
     c->cwnd = c->mss;
     c->recover = c->snd_nxt - 1;
@@ -291,7 +293,7 @@ static void tail_loss_repaired(struct utcp *u, struct utcp_conn *c)
 {
     COUNT(u, tail_losses_repaired);
     undo_forget(c);
-    c->ssthresh = c->cc->on_congestion(c, c->cwnd);
+    c->ssthresh = conn_cc(c)->on_congestion(c, c->cwnd);
     if (c->cwnd > c->ssthresh)
         c->cwnd = c->ssthresh;
 }
@@ -314,6 +316,21 @@ static void find_losses(struct utcp *u, struct utcp_conn *c, struct utcp_ack_new
         reno_recovery(u, c, news);
 }
 
+/* A mark that lies far behind moves along: after 2^31 bytes it would seem to lie ahead. */
+static uint32_t follow(uint32_t mark, uint32_t una)
+{
+    const uint32_t far = UINT32_C(1) << 30;
+
+    return una - mark >= far && una - mark < 2 * far ? una - far / 2 : mark;
+}
+
+static void marks_follow(struct utcp_conn *c)
+{
+    c->recover = follow(c->recover, c->snd_una);
+    c->ecn_recover = follow(c->ecn_recover, c->snd_una);
+    c->dsack_round = follow(c->dsack_round, c->snd_una);
+}
+
 void utcp_recovery_on_ack(struct utcp *u, struct utcp_conn *c, struct utcp_ack_news *news)
 {
     const bool was_recovering = (c->flags & CF_RECOVERY) != 0;
@@ -331,7 +348,9 @@ void utcp_recovery_on_ack(struct utcp *u, struct utcp_conn *c, struct utcp_ack_n
     waiting = frto_on_ack(u, c, news);
     find_losses(u, c, news, waiting);
     if (news->acked > 0 && !waiting && !was_recovering && (c->flags & CF_RECOVERY) == 0 &&
-        news->cwnd_used && conn_is_synchronized(c) && c->cwnd < CWND_MAX)
-        c->cc->on_ack(c, news->acked, news->rtt_us, news->now_ns);
+        seq_gt(c->snd_una, c->ecn_recover) && news->cwnd_used && conn_is_synchronized(c) &&
+        c->cwnd < CWND_MAX)
+        conn_cc(c)->on_ack(c, news->acked, news->rtt_us, news->now_ns);
     loss_leave(c);
+    marks_follow(c);
 }

@@ -1,9 +1,9 @@
 /*
  * utcp_timer.c - deadlines of connections and what happens when they pass.
  *
- * A connection has three deadlines (retransmission or persist, delayed ACK, linger) and one timer
- * of the wheel, armed for the earliest of them or earlier: an ACK moves a deadline on without
- * touching the wheel, and the timer finds out when it fires.
+ * A connection has four deadlines (retransmission, loss detection or persist; delayed ACK; linger
+ * or keep-alive; pacing) and one timer of the wheel, armed for the earliest of them or earlier: an
+ * ACK moves a deadline on without touching the wheel, and the timer finds out when it fires.
  */
 #include "tcp/utcp_internal.h"
 
@@ -20,8 +20,10 @@ static uint64_t earliest(const struct utcp_conn *c)
 
     if (c->delack_deadline_ns < deadline)
         deadline = c->delack_deadline_ns;
-    if (c->linger_deadline_ns < deadline)
-        deadline = c->linger_deadline_ns;
+    if (c->idle_deadline_ns < deadline)
+        deadline = c->idle_deadline_ns;
+    if (c->paced && c->pace_ns < deadline)
+        deadline = c->pace_ns;
     return deadline;
 }
 
@@ -37,7 +39,6 @@ static void conn_arm(struct utcp *u, uint64_t now_ns, const struct utcp_conn *c)
 /* RFC 6298 2. */
 uint32_t utcp_rto_us(const struct utcp_conn *c)
 {
-    const uint32_t backoff = c->backoff < BACKOFF_MAX ? c->backoff : BACKOFF_MAX;
     uint64_t rto = RTO_INITIAL_US;
 
     if (c->srtt_us != 0)
@@ -46,7 +47,7 @@ uint32_t utcp_rto_us(const struct utcp_conn *c)
         rto = RTO_AFTER_SYN_US;
     if (rto < RTO_MIN_US)
         rto = RTO_MIN_US;
-    rto <<= backoff;
+    rto <<= c->backoff;
     return rto < RTO_MAX_US ? (uint32_t)rto : RTO_MAX_US;
 }
 
@@ -90,9 +91,18 @@ void utcp_timer_delack_start(struct utcp *u, uint64_t now_ns, struct utcp_conn *
     conn_arm(u, now_ns, c);
 }
 
-void utcp_timer_linger_start(struct utcp *u, uint64_t now_ns, struct utcp_conn *c)
+void utcp_timer_idle_start(struct utcp *u, uint64_t now_ns, struct utcp_conn *c)
 {
-    c->linger_deadline_ns = now_ns + LINGER_NS;
+    c->idle_deadline_ns = TIME_NEVER_NS;
+    if ((c->flags & CF_RELEASED) != 0)
+        c->idle_deadline_ns = now_ns + LINGER_NS;
+    else if (u->config.keepalive_ms != 0 && conn_is_synchronized(c))
+        c->idle_deadline_ns = now_ns + u->config.keepalive_ms * NS_PER_MS;
+    conn_arm(u, now_ns, c);
+}
+
+void utcp_timer_pace_start(struct utcp *u, uint64_t now_ns, struct utcp_conn *c)
+{
     conn_arm(u, now_ns, c);
 }
 
@@ -101,7 +111,7 @@ static bool gives_up(const struct utcp_conn *c, uint64_t now_ns)
 {
     if (c->state == UTCP_SYN_SENT || c->state == UTCP_SYN_RECEIVED)
         return c->timeouts >= SYN_RETRIES_MAX;
-    return c->timeouts > 0 && now_ns - c->r2_since_ns >= R2_NS;
+    return c->timeouts > 0 && time_ms(now_ns) - c->r2_since_ms >= R2_NS / NS_PER_MS;
 }
 
 static void count_timeout(struct utcp *u, const struct utcp_conn *c)
@@ -112,6 +122,14 @@ static void count_timeout(struct utcp *u, const struct utcp_conn *c)
         COUNT(u, zero_window_probes);
     else
         COUNT(u, timeouts);
+}
+
+static void loss_timeout(struct utcp *u, struct utcp_conn *c)
+{
+    if (c->state == UTCP_SYN_SENT)
+        c->flags &= ~CF_ECN; /* RFC 3168 6.1.1.1: perhaps it is that */
+    utcp_path_black_hole(u, c);
+    utcp_recovery_on_timeout(u, c);
 }
 
 /* The retransmission timer of RFC 6298 5.4-5.6. With a shut window it is the persist timer of RFC
@@ -129,10 +147,13 @@ static void rtx_timeout(struct utcp *u, uint64_t now_ns, struct utcp_conn *c)
     else if (c->snd_wnd == 0 && conn_is_synchronized(c))
         utcp_sendq_resend_head(u, c);
     else
-        utcp_recovery_on_timeout(u, c);
-    if (c->timeouts++ == 0)
-        c->r2_since_ns = now_ns;
-    c->backoff++;
+        loss_timeout(u, c);
+    if (c->timeouts == 0)
+        c->r2_since_ms = time_ms(now_ns);
+    if (c->timeouts < UINT8_MAX)
+        c->timeouts++;
+    if (c->backoff < BACKOFF_MAX)
+        c->backoff++;
     utcp_timer_rtx_start(u, now_ns, c);
     utcp_conn_ready(u, c);
 }
@@ -170,12 +191,44 @@ static void delack_timeout(struct utcp *u, struct utcp_conn *c)
     utcp_conn_ready(u, c);
 }
 
-void utcp_timer_conn(struct utcp *u, uint64_t now_ns, struct utcp_conn *c)
+/* RFC 9293 3.8.4. What is in flight has a timer of its own. */
+static void keepalive_timeout(struct utcp *u, uint64_t now_ns, struct utcp_conn *c)
 {
-    if (c->linger_deadline_ns <= now_ns) {
+    if (c->seg_head != 0) {
+        utcp_timer_idle_start(u, now_ns, c);
+        return;
+    }
+    COUNT(u, keepalives_out);
+    c->keepalives++;
+    c->keepalive_now = true;
+    c->idle_deadline_ns = now_ns + KEEPALIVE_NS;
+    utcp_conn_ready(u, c);
+}
+
+/* True when the connection is over. */
+static bool idle_timeout(struct utcp *u, uint64_t now_ns, struct utcp_conn *c)
+{
+    if ((c->flags & CF_RELEASED) != 0) {
         COUNT(u, linger_timeouts);
         utcp_conn_reset(u, now_ns, c);
+        return true;
+    }
+    if (c->keepalives >= KEEPALIVES_MAX) {
+        COUNT(u, timeouts_r2);
+        utcp_conn_close(u, now_ns, c, UTCP_CLOSE_TIMEOUT);
+        return true;
+    }
+    keepalive_timeout(u, now_ns, c);
+    return false;
+}
+
+void utcp_timer_conn(struct utcp *u, uint64_t now_ns, struct utcp_conn *c)
+{
+    if (c->idle_deadline_ns <= now_ns && idle_timeout(u, now_ns, c))
         return;
+    if (c->paced && c->pace_ns <= now_ns) {
+        c->paced = false;
+        utcp_conn_ready(u, c);
     }
     if (c->delack_deadline_ns <= now_ns)
         delack_timeout(u, c);

@@ -24,6 +24,9 @@ struct utcp_wheel {
     uint64_t busy[UTCP_WHEEL_LEVELS][UTCP_WHEEL_SLOTS / 64]; /* bit set: slot not empty */
 };
 
+/* Memory for each timer. */
+#define UTCP_WHEEL_BYTES_EACH (sizeof(uint64_t) + sizeof(uint16_t) + sizeof(struct utcp_link))
+
 bool utcp_wheel_init(struct utcp_wheel *wheel, uint32_t ids);
 void utcp_wheel_destroy(struct utcp_wheel *wheel);
 

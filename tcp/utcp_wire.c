@@ -231,7 +231,7 @@ bool utcp_tcp_parse(const uint8_t *p, uint32_t len, struct utcp_segment *ret_seg
     ret_seg->dst_port = be16_get(p + 2);
     ret_seg->seq = be32_get(p + 4);
     ret_seg->ack = be32_get(p + 8);
-    ret_seg->flags = p[13] & 0x3fu;
+    ret_seg->flags = p[13];
     ret_seg->window = be16_get(p + 14);
     ret_seg->data = p + header_len;
     ret_seg->len = len - header_len;

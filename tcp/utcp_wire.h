@@ -23,7 +23,7 @@
 #define IP_PROTO_ICMP  1u
 #define IP_PROTO_TCP   6u
 #define IP_TTL         64u
-#define IPV4_MTU_FLOOR 576u /* RFC 1191 would allow 68; see utcp_conn_lower_mtu() */
+#define IPV4_MTU_FLOOR 576u /* RFC 1191 would allow 68; see utcp_path.c */
 
 #define IPV6_LEN       40u
 #define IPV6_MTU_FLOOR 1280u /* RFC 8200 5 */
@@ -54,6 +54,8 @@
 #define TCP_PSH     0x08u
 #define TCP_ACK     0x10u
 #define TCP_URG     0x20u
+#define TCP_ECE     0x40u
+#define TCP_CWR     0x80u
 
 #define TCP_WSCALE_MAX   14u   /* RFC 7323 2.3 */
 #define TCP_MSS_DEFAULT4 536u  /* RFC 9293 3.7.1 */

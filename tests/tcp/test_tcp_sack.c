@@ -411,8 +411,8 @@ static struct utcp_conn conn;
 
 static struct utcp_conn *cubic_start(uint32_t srtt_us)
 {
-    conn = (struct utcp_conn){.mss = 1000, .cc = &utcp_cc_cubic, .srtt_us = srtt_us};
-    conn.cc->on_established(&conn);
+    conn = (struct utcp_conn){.mss = 1000, .srtt_us = srtt_us};
+    utcp_cc_cubic.on_established(&conn);
     return &conn;
 }
 
@@ -425,7 +425,7 @@ static uint32_t cubic_round(struct utcp_conn *c, uint64_t *now_ns, uint32_t rtt_
         c->snd_nxt = c->snd_una + c->cwnd;
         c->snd_una += 2000;
         *now_ns += rtt_us * NS_PER_US / acks;
-        c->cc->on_ack(c, 2000, rtt_us, *now_ns);
+        utcp_cc_cubic.on_ack(c, 2000, rtt_us, *now_ns);
     }
     return c->cwnd / 1000;
 }
@@ -437,7 +437,7 @@ START_TEST(cubic_gives_up_three_tenths_and_is_back_after_k)
     uint32_t rounds = 0;
 
     c->cwnd = 1000 * 1000;
-    c->ssthresh = c->cc->on_congestion(c, c->cwnd);
+    c->ssthresh = utcp_cc_cubic.on_congestion(c, c->cwnd);
     ck_assert_uint_eq(c->ssthresh, 700 * 1000);
     c->cwnd = c->ssthresh;
     while (c->cwnd < 995 * 1000 && rounds < 1000) {
@@ -459,7 +459,7 @@ START_TEST(cubic_on_a_short_path_is_at_least_as_fast_as_reno)
     uint64_t now_ns = 1000 * NS_PER_S;
 
     c->cwnd = 20 * 1000;
-    c->ssthresh = c->cc->on_congestion(c, c->cwnd);
+    c->ssthresh = utcp_cc_cubic.on_congestion(c, c->cwnd);
     c->cwnd = c->ssthresh; /* 14: Reno with alpha 0.529 needs 12 round trips to 20 */
     for (unsigned i = 0; i < 14; i++)
         (void)cubic_round(c, &now_ns, 1000);
@@ -473,11 +473,11 @@ START_TEST(a_second_loss_below_the_last_maximum_gives_way_to_others)
     struct utcp_conn *c = cubic_start(50000);
 
     c->cwnd = 100 * 1000;
-    (void)c->cc->on_congestion(c, c->cwnd);
+    (void)utcp_cc_cubic.on_congestion(c, c->cwnd);
     c->cwnd = 80 * 1000;
-    (void)c->cc->on_congestion(c, c->cwnd);
+    (void)utcp_cc_cubic.on_congestion(c, c->cwnd);
     ck_assert_uint_eq(c->cc_state.cubic.w_max, 68 * 1000); /* 80 * (1 + beta) / 2 */
-    c->cc->on_undo(c);
+    utcp_cc_cubic.on_undo(c);
     ck_assert_uint_eq(c->cc_state.cubic.w_max, 100 * 1000);
 }
 END_TEST

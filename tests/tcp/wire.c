@@ -61,7 +61,7 @@ static bool at_digit(const char **p)
 
 static uint8_t parse_flags(const char **p)
 {
-    static const char letters[] = "FSRP.";
+    static const char letters[] = "FSRP.UEW";
     uint8_t flags = 0;
 
     for (; **p != '\0' && **p != ' '; (*p)++) {
@@ -157,9 +157,16 @@ void wire_ip_in(struct wire *w, uint8_t proto, const uint8_t *payload, uint32_t 
     uint8_t frame[ETH_LEN + IP_LEN_MAX + 2048];
     const uint32_t head_len = ETH_LEN + ip_header_len(w->own.family);
 
+    const struct utcp_ip_header header = {.src = w->peer.bytes,
+                                          .dst = w->own.bytes,
+                                          .payload_len = len,
+                                          .family = w->own.family,
+                                          .proto = proto,
+                                          .traffic_class = w->codepoint};
+
     ck_assert_uint_le(len, 2048);
     utcp_eth_put(frame, w->own_mac, w->peer_mac, ip_eth_type(w->own.family));
-    wire_ip_put(frame + ETH_LEN, w->own.family, w->peer.bytes, w->own.bytes, proto, len);
+    (void)utcp_ip_put(frame + ETH_LEN, &header);
     memcpy(frame + head_len, payload, len);
     wire_frame_in(w, frame, head_len + len);
 }
@@ -283,6 +290,13 @@ void wire_answer(struct wire *w)
         advertise_in(w);
 }
 
+uint8_t wire_codepoint(const struct wire *w)
+{
+    const uint8_t *ip = w->bytes + ETH_LEN;
+
+    return w->own.family == 6 ? (uint8_t)(be16_get(ip) >> 4) & 3u : ip[1] & 3u;
+}
+
 const uint8_t *wire_tcp(const struct wire *w)
 {
     return w->bytes + ETH_LEN + ip_header_len(w->own.family);
@@ -335,11 +349,11 @@ bool wire_frame_out(struct wire *w)
 
 static void describe(const struct wire *w, char *text, size_t cap)
 {
-    static const char letters[] = "FSRP.";
-    char flags[8] = "";
+    static const char letters[] = "FSRP.UEW";
+    char flags[9] = "";
     size_t n = 0;
 
-    for (unsigned i = 0; i < 5; i++)
+    for (unsigned i = 0; i < 8; i++)
         if ((w->got.flags & 1u << i) != 0)
             flags[n++] = letters[i];
     flags[n] = '\0';
@@ -551,6 +565,8 @@ struct utcp_config wire_config(void)
         .prefix4 = wire_addr("192.0.2.0"),
         .prefix4_len = 24,
         .gateway4 = wire_addr("192.0.2.254"),
+        .no_pacing = true,
+        .no_ecn = true,
         .secret = "not a secret",
         .limits = {.connections = 32, .time_wait = 16, .addresses = 8, .neighbours = 8},
     };

@@ -8,7 +8,8 @@
  *     wire_at(w, 200);                                200 ms after the start
  *     wire_quiet(w);                                  nothing is to be sent
  *
- * A segment is FLAGS SEQ[+LEN] [ack N] [win N] [<options>]; flags of S F R P and . (ACK); numbers
+ * A segment is FLAGS SEQ[+LEN] [ack N] [win N] [<options>]; flags of S F R P . (ACK)
+ * U E (ECE) W (CWR); numbers
  * are relative to the initial sequence number of their side. Options: mss N, ws N, sackok, ts V E,
  * sack A B. wire_out() compares what the text names and nothing else, but always MAC and IP
  * addresses, checksums and the bytes: number n of a stream is wire_byte(n), so both sides know
@@ -37,6 +38,7 @@ struct wire {
     uint16_t own_port, peer_port;
     uint32_t own_iss, peer_iss;
     uint32_t conn;
+    uint8_t codepoint;   /* ECN of the packets that the peer sends */
     uint32_t sent, read; /* bytes given to and taken from the stack */
     struct utcp_extent stream;
     struct utcp_segment got; /* the segment that wire_out() saw last */
@@ -91,6 +93,8 @@ void wire_frame_in(struct wire *w, const uint8_t *frame, uint32_t len);
 /* The frame in w->bytes asks for the peer's MAC (ARP, ND); the peer answers. */
 bool wire_asks(const struct wire *w);
 void wire_answer(struct wire *w);
+/* The ECN codepoint of the frame in w->bytes. */
+uint8_t wire_codepoint(const struct wire *w);
 /* The TCP header in w->bytes. */
 const uint8_t *wire_tcp(const struct wire *w);
 /* An IP header without specialities. */
