@@ -2,6 +2,7 @@
  * through libidn2. */
 #include "control/address.h"
 
+#include "control/utf8.h"
 #include "tcp/base.h"
 
 #include <ctype.h>
@@ -10,6 +11,7 @@
 
 #define LOCAL_MAX  64u
 #define DOMAIN_MAX 255u
+#define NAME_MAX_  253u /* RFC 1035 2.3.4: 255 with the lengths of its labels */
 #define PATH_MAX_  254u /* without the angle brackets */
 
 struct parse {
@@ -39,59 +41,16 @@ static bool refuse(const struct parse *p, const char *format, ...)
     return false;
 }
 
+/* Also those of U+0080 to U+009F. */
 static bool has_control(const char *text, size_t len)
 {
+    const unsigned char *at = (const unsigned char *)text;
     for (size_t i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)text[i];
-        if (c < 0x20 || c == 0x7f) {
+        if (at[i] < 0x20 || at[i] == 0x7f || (at[i] == 0xc2 && i + 1 < len && at[i + 1] < 0xa0)) {
             return true;
         }
     }
     return false;
-}
-
-/* Length of the UTF-8 character at `at` (RFC 3629: no overlong forms, no surrogates); 0: none is
- * there. */
-static size_t utf8_char(const unsigned char *at, size_t room)
-{
-    size_t n = at[0] < 0x80                    ? 1
-               : at[0] >= 0xc2 && at[0] < 0xe0 ? 2
-               : at[0] >= 0xe0 && at[0] < 0xf0 ? 3
-               : at[0] >= 0xf0 && at[0] < 0xf5 ? 4
-                                               : 0;
-    if (n == 0 || n > room) {
-        return 0;
-    }
-    for (size_t i = 1; i < n; i++) {
-        if ((at[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-    }
-    bool bad = n > 2 && ((at[0] == 0xe0 && at[1] < 0xa0) || (at[0] == 0xed && at[1] > 0x9f) ||
-                         (at[0] == 0xf0 && at[1] < 0x90) || (at[0] == 0xf4 && at[1] > 0x8f));
-    return bad ? 0 : n;
-}
-
-static bool is_utf8(const char *text, size_t len)
-{
-    for (size_t i = 0; i < len;) {
-        size_t n = utf8_char((const unsigned char *)text + i, len - i);
-        if (n == 0) {
-            return false;
-        }
-        i += n;
-    }
-    return true;
-}
-
-static bool is_ascii(const char *text, size_t len)
-{
-    for (size_t i = 0; i < len; i++) {
-        if ((unsigned char)text[i] >= 0x80) {
-            return false;
-        }
-    }
-    return true;
 }
 
 /* ---- local part -------------------------------------------------------------------------- */
@@ -116,27 +75,38 @@ static bool dot_string(const struct parse *p, size_t len)
     return true;
 }
 
+/* Position of the '@' after a quoted local part; 0: refused. After a backslash stands one ASCII
+ * character (RFC 6531 3.3). */
+static size_t quoted_end(const struct parse *p)
+{
+    size_t at = 1;
+    while (at < p->len && p->text[at] != '"') {
+        if (p->text[at] == '\\' && ++at < p->len && (unsigned char)p->text[at] >= 0x80) {
+            (void)refuse(p, "a backslash may stand only before an ASCII character");
+            return 0;
+        }
+        at++;
+    }
+    at++;
+    if (at >= p->len || p->text[at] != '@') {
+        (void)refuse(p, "the quoted local part must end with a quote followed by '@'");
+        return 0;
+    }
+    return at;
+}
+
 /* Position of the '@' after the local part; 0: refused. */
 static size_t local_end(const struct parse *p)
 {
-    size_t at = 0;
     if (p->text[0] == '"') {
-        for (at = 1; at < p->len && p->text[at] != '"'; at++) {
-            at += p->text[at] == '\\';
-        }
-        at++;
-        if (at >= p->len || p->text[at] != '@') {
-            (void)refuse(p, "the quoted local part must end with a quote followed by '@'");
-            return 0;
-        }
-        return at;
+        return quoted_end(p);
     }
     const char *sign = memchr(p->text, '@', p->len);
     if (!sign) {
         (void)refuse(p, "there is no '@'");
         return 0;
     }
-    at = (size_t)(sign - p->text);
+    size_t at = (size_t)(sign - p->text);
     if (at == 0) {
         (void)refuse(p, p->len > 1 && memchr(p->text, ':', p->len)
                             ? "source routes are not accepted (RFC 5321 appendix C)"
@@ -162,9 +132,16 @@ static bool parse_literal(const struct parse *p, const char *domain, size_t len,
     if (!ip_addr_parse(inner, &ip) || (ip.family == 6) != six) {
         return refuse(p, "an address literal looks like [192.0.2.1] or [IPv6:2001:db8::1]");
     }
-    memcpy(a->domain, domain, len);
-    a->domain[len] = '\0';
+    (void)snprintf(a->domain, sizeof a->domain, "[%s%s]", six ? "IPv6:" : "",
+                   ip_addr_format(&ip, inner));
     return true;
+}
+
+/* No top-level domain is a number: that is an address without its brackets (RFC 1123 2.1). */
+static bool ends_with_number(const char *domain)
+{
+    const char *dot = strrchr(domain, '.'), *last = dot ? dot + 1 : domain;
+    return last[strspn(last, "0123456789")] == '\0';
 }
 
 /* Letters, digits and hyphens in labels of 1 to 63 (RFC 1123 2.1). */
@@ -180,7 +157,8 @@ static const char *labels_fault(const char *domain)
                 return "a label of the domain ends with a hyphen";
             }
             if (*at == '\0') {
-                return NULL;
+                return ends_with_number(domain) ? "an IP address needs brackets, like [192.0.2.1]"
+                                                : NULL;
             }
             label = 0;
             continue;
@@ -199,7 +177,7 @@ static bool parse_name(const struct parse *p, const char *domain, size_t len, st
     char text[DOMAIN_MAX + 1], *ascii = NULL;
     memcpy(text, domain, len);
     text[len] = '\0';
-    if (!is_ascii(text, len)) {
+    if (!utf8_is_ascii(text, len)) {
         int result = idn2_to_ascii_8z(text, &ascii, IDN2_NONTRANSITIONAL | IDN2_NFC_INPUT);
         if (result != IDN2_OK || strlen(ascii) > DOMAIN_MAX) {
             idn2_free(ascii);
@@ -209,7 +187,8 @@ static bool parse_name(const struct parse *p, const char *domain, size_t len, st
     }
     (void)snprintf(a->domain, sizeof a->domain, "%s", ascii ? ascii : text);
     idn2_free(ascii);
-    const char *fault = labels_fault(a->domain);
+    const char *fault = strlen(a->domain) > NAME_MAX_ ? "the domain is too long for the DNS"
+                                                      : labels_fault(a->domain);
     if (fault) {
         return refuse(p, "%s", fault);
     }
@@ -226,7 +205,7 @@ static bool parse_name(const struct parse *p, const char *domain, size_t len, st
 static bool write_text(const struct parse *p, size_t at, struct address *a)
 {
     size_t domain_len = p->len - at - 1;
-    bool as_is = a->utf8 || is_ascii(p->text + at + 1, domain_len);
+    bool as_is = a->utf8 || utf8_is_ascii(p->text + at + 1, domain_len);
     int n = snprintf(a->text, sizeof a->text, "%.*s@%.*s", (int)at, p->text,
                      as_is ? (int)domain_len : (int)sizeof a->domain - 1,
                      as_is ? p->text + at + 1 : a->domain);
@@ -247,7 +226,7 @@ bool address_parse(const char *text, size_t len, struct address *ret_address, ch
     if (len > PATH_MAX_) {
         return refuse(&p, "it is over %u bytes", PATH_MAX_);
     }
-    if (!is_utf8(text, len)) {
+    if (!utf8_valid(text, len)) {
         return refuse(&p, "it is not UTF-8");
     }
     size_t at = local_end(&p);
@@ -263,7 +242,7 @@ bool address_parse(const char *text, size_t len, struct address *ret_address, ch
         return refuse(&p, domain_len == 0 ? "nothing stands after the '@'"
                                           : "the domain is over 255 bytes");
     }
-    a.utf8 = !is_ascii(text, at);
+    a.utf8 = !utf8_is_ascii(text, at);
     bool good = domain[0] == '[' ? parse_literal(&p, domain, domain_len, &a)
                                  : parse_name(&p, domain, domain_len, &a);
     if (!good || !write_text(&p, at, &a)) {

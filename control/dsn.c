@@ -1,116 +1,234 @@
 /*
  * dsn.c - see dsn.h. multipart/report (RFC 6522) with a text for people, message/delivery-status
- * (RFC 3464) and the header of the original (text/rfc822-headers). Whatever came from the network
- * is made printable and cut.
+ * (RFC 3464) and the header of the original.
+ *
+ * Without `utf8` all of it is 7-bit: characters beyond ASCII are written as \x{HEX} (RFC 6533 3)
+ * and the original's header is quoted-printable where it must be (RFC 6522 4). With `utf8` it is
+ * UTF-8 with the media types of RFC 6533.
+ *
+ * What came from the network cannot add a line: control characters become '?'. A value is cut at
+ * VALUE_MAX bytes and folded between words, so that no line is near 998 bytes.
  */
 #include "control/dsn.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
+#include "control/mail_date.h"
+#include "control/utf8.h"
+#include "tcp/base.h"
 
-#define TEXT_MAX     900u
+#define VALUE_MAX    800u
+#define FOLD_AT      76u
+#define COLUMN_MAX   900u        /* where a word without end is broken all the same */
 #define ORIGINAL_MAX (64u << 10) /* of its header, cut at a line */
 
-static void put_date(FILE *out, const char *name, int64_t unix_s)
+/* What is being written, and how wide the current line is. */
+struct report {
+    FILE *out;
+    const struct dsn_request *request;
+    char boundary[64];
+    size_t column;
+};
+
+/* ---- lines ------------------------------------------------------------------------------- */
+
+static void put(struct report *r, const char *text)
 {
-    static const char *const days[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-    static const char *const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                         "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-    time_t seconds = (time_t)unix_s;
-    struct tm tm;
-    (void)gmtime_r(&seconds, &tm);
-    (void)fprintf(out, "%s: %s, %d %s %d %02d:%02d:%02d +0000\r\n", name, days[tm.tm_wday],
-                  tm.tm_mday, months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min,
-                  tm.tm_sec);
+    (void)fputs(text, r->out);
+    r->column += strlen(text);
 }
 
-/* Printable, in one line, and not endless. */
-static void put_clean(FILE *out, const char *text)
+static void end_line(struct report *r)
 {
-    for (size_t i = 0; text[i] && i < TEXT_MAX; i++) {
-        unsigned char c = (unsigned char)text[i];
-        (void)fputc(c < 0x20 || c == 0x7f ? '?' : c, out);
+    put(r, "\r\n");
+    r->column = 0;
+}
+
+static void put_line(struct report *r, const char *text)
+{
+    put(r, text);
+    end_line(r);
+}
+
+/* One character of `text`; returns its bytes. `special`: ASCII that is written as \x{HEX} as well.
+ */
+static size_t put_char(struct report *r, const char *text, size_t room, const char *special)
+{
+    char buf[16];
+    uint32_t point;
+    size_t n = utf8_char(text, room, &point);
+    if (n == 0 || point < 0x20 || (point >= 0x7f && point < 0xa0)) {
+        put(r, "?");
+        return n ? n : 1;
+    }
+    if (point < 0x80 ? strchr(special, (int)point) == NULL : r->request->utf8) {
+        (void)snprintf(buf, sizeof buf, "%.*s", (int)n, text);
+    } else {
+        (void)snprintf(buf, sizeof buf, "\\x{%X}", (unsigned)point);
+    }
+    put(r, buf);
+    return n;
+}
+
+/* Bytes up to the next blank, at least one. */
+static size_t word_bytes(const char *text, size_t len)
+{
+    size_t n = 1;
+    while (n < len && text[n] != ' ') {
+        n++;
+    }
+    return n;
+}
+
+static void fold(struct report *r, const char *indent)
+{
+    end_line(r);
+    put(r, indent);
+}
+
+/* Printable, cut, folded: lines after the first begin with `indent`, which is blank. Several blanks
+ * become one. */
+static void put_value(struct report *r, const char *value, const char *indent, const char *special)
+{
+    size_t len = strnlen(value, VALUE_MAX);
+    for (size_t i = 0; i < len;) {
+        size_t end = i + word_bytes(value + i, len - i);
+        if (value[i] == ' ' && end == i + 1) {
+            i++;
+        } else if (value[i] == ' ' && r->column + (end - i) > FOLD_AT) {
+            fold(r, indent);
+            i++;
+        }
+        while (i < end) {
+            if (r->column > COLUMN_MAX) {
+                fold(r, indent);
+            }
+            i += put_char(r, value + i, len - i, special);
+        }
+    }
+    end_line(r);
+}
+
+static void put_field(struct report *r, const char *name, const char *value)
+{
+    put(r, name);
+    put_value(r, value, " ", "");
+}
+
+static void put_date(struct report *r, const char *name, int64_t unix_s)
+{
+    char date[MAIL_DATE_MAX];
+    put_field(r, name, mail_date(unix_s, date));
+}
+
+/* ---- parts ------------------------------------------------------------------------------- */
+
+static void put_header(struct report *r)
+{
+    const struct dsn_request *request = r->request;
+    char text[512];
+    put_date(r, "Date: ", request->unix_s);
+    (void)snprintf(text, sizeof text, "<MAILER-DAEMON@%s>", request->hostname);
+    put_field(r, "From: Mail Delivery System ", text);
+    put_field(r, "To: ", request->to);
+    (void)snprintf(text, sizeof text, "<%016llx@%s>", (unsigned long long)request->id,
+                   request->hostname);
+    put_field(r, "Message-ID: ", text);
+    put_line(r, "Subject: Undelivered mail returned to sender");
+    put_line(r, "Auto-Submitted: auto-replied");
+    put_line(r, "MIME-Version: 1.0");
+    put(r, "Content-Type: multipart/report; report-type=");
+    put(r, request->utf8 ? "global-delivery-status;" : "delivery-status;");
+    end_line(r);
+    put(r, " boundary=\"");
+    put(r, r->boundary);
+    put_line(r, "\"");
+    if (request->utf8) {
+        put_line(r, "Content-Transfer-Encoding: 8bit");
+    }
+    end_line(r);
+}
+
+static void put_part(struct report *r, const char *type, const char *encoding)
+{
+    put(r, "--");
+    put_line(r, r->boundary);
+    put(r, "Content-Type: ");
+    put_line(r, type);
+    put(r, "Content-Transfer-Encoding: ");
+    put_line(r, encoding);
+    end_line(r);
+}
+
+static void put_people(struct report *r)
+{
+    put(r, "This is the mail system at ");
+    put_value(r, r->request->hostname, " ", "");
+    end_line(r);
+    put_line(r, "Your message could not be delivered to the recipients below, and will not be");
+    put_line(r, "tried again. What the receiving system said stands beside each.");
+    for (uint32_t i = 0; i < r->request->n_recipients; i++) {
+        const struct dsn_recipient *rcpt = &r->request->recipients[i];
+        end_line(r);
+        put_field(r, "  ", rcpt->address);
+        if (rcpt->remote_mta[0]) {
+            put_field(r, "      at ", rcpt->remote_mta);
+        }
+        put(r, "      ");
+        put_value(r, rcpt->diagnostic[0] ? rcpt->diagnostic : rcpt->status, "      ", "");
+    }
+    end_line(r);
+}
+
+/* RFC 3464 2.3.2; RFC 6533 3 for what is not ASCII. */
+static void put_final_recipient(struct report *r, const char *address)
+{
+    if (utf8_is_ascii(address, strlen(address))) {
+        put_field(r, "Final-Recipient: rfc822; ", address);
+    } else {
+        put(r, "Final-Recipient: utf-8; ");
+        put_value(r, address, " ", r->request->utf8 ? "" : "\\+=");
     }
 }
 
-static void put_field(FILE *out, const char *name, const char *value)
+/* RFC 3464 2.3.5: a name of the DNS, or an address in brackets. */
+static void put_remote_mta(struct report *r, const char *remote_mta)
 {
-    (void)fprintf(out, "%s", name);
-    put_clean(out, value);
-    (void)fputs("\r\n", out);
-}
-
-static void put_header(FILE *out, const struct dsn_request *r, const char *boundary)
-{
-    put_date(out, "Date", r->unix_s);
-    (void)fprintf(out, "From: Mail Delivery System <MAILER-DAEMON@%s>\r\n", r->hostname);
-    put_field(out, "To: ", r->to);
-    (void)fprintf(out, "Message-ID: <%016llx@%s>\r\n", (unsigned long long)r->id, r->hostname);
-    (void)fprintf(out,
-                  "Subject: Undelivered mail returned to sender\r\n"
-                  "Auto-Submitted: auto-replied\r\n"
-                  "MIME-Version: 1.0\r\n"
-                  "Content-Type: multipart/report; report-type=%s;\r\n"
-                  "\tboundary=\"%s\"\r\n\r\n",
-                  r->utf8 ? "global-delivery-status" : "delivery-status", boundary);
-}
-
-static void put_part(FILE *out, const char *boundary, const char *type, const char *encoding)
-{
-    (void)fprintf(out, "--%s\r\nContent-Type: %s\r\nContent-Transfer-Encoding: %s\r\n\r\n",
-                  boundary, type, encoding);
-}
-
-static void put_people(FILE *out, const struct dsn_request *r)
-{
-    (void)fprintf(out,
-                  "This is the mail system at %s.\r\n\r\n"
-                  "Your message could not be delivered to the recipients below, and will not be\r\n"
-                  "tried again. What the receiving system said stands beside each.\r\n\r\n",
-                  r->hostname);
-    for (uint32_t i = 0; i < r->n_recipients; i++) {
-        put_field(out, "  ", r->recipients[i].address);
-        if (r->recipients[i].remote_mta[0]) {
-            put_field(out, "      at ", r->recipients[i].remote_mta);
-        }
-        put_field(out, "      ",
-                  r->recipients[i].diagnostic[0] ? r->recipients[i].diagnostic
-                                                 : r->recipients[i].status);
-        (void)fputs("\r\n", out);
+    struct ip_addr addr;
+    char text[IP_ADDR_TEXT_MAX + 8];
+    if (ip_addr_parse(remote_mta, &addr)) {
+        (void)snprintf(text, sizeof text, addr.family == 6 ? "[IPv6:%s]" : "[%s]", remote_mta);
+        put_field(r, "Remote-MTA: dns; ", text);
+    } else if (remote_mta[0]) {
+        put_field(r, "Remote-MTA: dns; ", remote_mta);
     }
 }
 
 /* RFC 3464 2.3.6: "smtp" only for what an SMTP server said. */
-static void put_diagnostic(FILE *out, const char *diagnostic)
+static void put_diagnostic(struct report *r, const char *diagnostic)
 {
+    bool reply = diagnostic[0] >= '2' && diagnostic[0] <= '5';
     if (diagnostic[0]) {
-        put_field(out,
-                  diagnostic[0] >= '2' && diagnostic[0] <= '5' ? "Diagnostic-Code: smtp; "
-                                                               : "Diagnostic-Code: x-wirepost; ",
+        put_field(r, reply ? "Diagnostic-Code: smtp; " : "Diagnostic-Code: x-wirepost; ",
                   diagnostic);
     }
 }
 
-static void put_status(FILE *out, const struct dsn_request *r)
+static void put_status(struct report *r)
 {
-    (void)fprintf(out, "Reporting-MTA: dns; %s\r\n", r->hostname);
-    put_date(out, "Arrival-Date", r->arrival_unix_s);
-    for (uint32_t i = 0; i < r->n_recipients; i++) {
-        const struct dsn_recipient *rcpt = &r->recipients[i];
-        (void)fputs("\r\n", out);
-        put_field(out, r->utf8 ? "Final-Recipient: utf-8; " : "Final-Recipient: rfc822; ",
-                  rcpt->address);
-        (void)fputs("Action: failed\r\n", out);
-        put_field(out, "Status: ", rcpt->status);
-        if (rcpt->remote_mta[0]) {
-            put_field(out, "Remote-MTA: dns; ", rcpt->remote_mta);
-        }
-        put_diagnostic(out, rcpt->diagnostic);
+    put_field(r, "Reporting-MTA: dns; ", r->request->hostname);
+    put_date(r, "Arrival-Date: ", r->request->arrival_unix_s);
+    for (uint32_t i = 0; i < r->request->n_recipients; i++) {
+        const struct dsn_recipient *rcpt = &r->request->recipients[i];
+        end_line(r);
+        put_final_recipient(r, rcpt->address);
+        put_line(r, "Action: failed");
+        put_field(r, "Status: ", rcpt->status);
+        put_remote_mta(r, rcpt->remote_mta);
+        put_diagnostic(r, rcpt->diagnostic);
     }
-    (void)fputs("\r\n", out);
+    end_line(r);
 }
+
+/* ---- the header of the original ---------------------------------------------------------- */
 
 /* Length of the header section with the end of its last line. */
 static size_t header_bytes(const uint8_t *data, size_t len)
@@ -127,42 +245,80 @@ static size_t header_bytes(const uint8_t *data, size_t len)
     return end;
 }
 
-static bool is_8bit(const uint8_t *data, size_t len)
+/* RFC 2045 6.7. A blank before a line end is encoded too. */
+static void put_quoted_printable(struct report *r, const uint8_t *data, size_t len)
 {
+    char buf[4];
     for (size_t i = 0; i < len; i++) {
-        if (data[i] >= 0x80) {
-            return true;
+        bool at_end = i + 1 < len && data[i + 1] == '\r';
+        if (data[i] == '\r') {
+            end_line(r);
+            i++; /* CRLF only, in wire form */
+            continue;
         }
+        if (r->column + 3 >= FOLD_AT) {
+            put(r, "=");
+            end_line(r);
+        }
+        bool plain = data[i] > 0x20 && data[i] < 0x7f && data[i] != '=';
+        plain |= (data[i] == ' ' || data[i] == '\t') && !at_end;
+        (void)snprintf(buf, sizeof buf, plain ? "%c" : "=%02X", data[i]);
+        put(r, buf);
     }
-    return false;
 }
 
-bool dsn_make(const struct dsn_request *r, uint8_t **ret_data, size_t *ret_len)
+static void put_original(struct report *r)
 {
-    char boundary[64], *text = NULL;
+    const struct dsn_request *request = r->request;
+    size_t len = request->original ? header_bytes(request->original, request->original_len) : 0;
+    if (len == 0) {
+        return;
+    }
+    if (request->utf8 && utf8_valid(request->original, len)) {
+        put_part(r, "message/global-headers", "8bit");
+        (void)fwrite(request->original, 1, len, r->out);
+    } else if (utf8_is_ascii(request->original, len)) {
+        put_part(r, "text/rfc822-headers", "7bit");
+        (void)fwrite(request->original, 1, len, r->out);
+    } else {
+        put_part(r, "text/rfc822-headers", "quoted-printable");
+        put_quoted_printable(r, request->original, len);
+    }
+    end_line(r);
+}
+
+/* ---- the whole --------------------------------------------------------------------------- */
+
+static void put_report(struct report *r)
+{
+    bool utf8 = r->request->utf8;
+    put_header(r);
+    put_part(r, utf8 ? "text/plain; charset=utf-8" : "text/plain; charset=us-ascii",
+             utf8 ? "8bit" : "7bit");
+    put_people(r);
+    put_part(r, utf8 ? "message/global-delivery-status" : "message/delivery-status",
+             utf8 ? "8bit" : "7bit");
+    put_status(r);
+    put_original(r);
+    put(r, "--");
+    put(r, r->boundary);
+    put_line(r, "--");
+}
+
+bool dsn_make(const struct dsn_request *request, uint8_t **ret_data, size_t *ret_len)
+{
+    struct report r = {.request = request};
+    char *text = NULL;
     size_t len = 0;
-    FILE *out = open_memstream(&text, &len);
-    if (!out) {
+    r.out = open_memstream(&text, &len);
+    if (!r.out) {
         return false;
     }
-    (void)snprintf(boundary, sizeof boundary, "%016llx/report", (unsigned long long)r->id);
-    size_t original = r->original ? header_bytes(r->original, r->original_len) : 0;
-    const char *encoding = r->utf8 ? "8bit" : "7bit";
-    put_header(out, r, boundary);
-    put_part(out, boundary, r->utf8 ? "text/plain; charset=utf-8" : "text/plain; charset=us-ascii",
-             encoding);
-    put_people(out, r);
-    put_part(out, boundary, r->utf8 ? "message/global-delivery-status" : "message/delivery-status",
-             encoding);
-    put_status(out, r);
-    put_part(out, boundary, r->utf8 ? "message/global-headers" : "text/rfc822-headers",
-             original && is_8bit(r->original, original) ? "8bit" : encoding);
-    if (original > 0) {
-        (void)fwrite(r->original, 1, original, out);
-    }
-    (void)fprintf(out, "\r\n--%s--\r\n", boundary);
-    bool bad = ferror(out) != 0;
-    if (fclose(out) != 0 || bad) {
+    (void)snprintf(r.boundary, sizeof r.boundary, "report/%016llx",
+                   (unsigned long long)request->id);
+    put_report(&r);
+    bool bad = ferror(r.out) != 0;
+    if (fclose(r.out) != 0 || bad) {
         free(text);
         return false;
     }

@@ -1,17 +1,23 @@
 /*
  * wire.c - see wire.h. One pass over lines: a line is checked, classified as part of the header or
- * the body, and copied with CRLF. Time is linear in the input; memory is one block of its size and
- * what LF -> CRLF adds.
+ * the body, and copied with CRLF. Time is linear in the input; memory is one block of the size of
+ * the result (and what is left out of it), and 4 bytes, in steps of doubling, for each line that
+ * begins with a dot.
+ *
+ * The header ends at the first empty line and nowhere else; a line in it that is neither a field
+ * nor the continuation of one is refused, since receivers differ in whether the body begins there.
  */
 #include "control/wire.h"
 
+#include "control/mail_date.h"
+#include "control/utf8.h"
 #include "tcp/base.h"
 
 #include <strings.h>
-#include <time.h>
 
-#define LINE_MAX_BYTES 998u /* RFC 5322 2.1.1, without CRLF */
-#define ADDED_MAX      512u /* Date and Message-ID fields, each */
+#define LEN_MAX        (1u << 30) /* so that offsets have 32 bits */
+#define LINE_MAX_BYTES 998u       /* RFC 5322 2.1.1, without CRLF */
+#define ADDED_MAX      512u       /* Date and Message-ID fields, each with its CRLF */
 
 struct line {
     const uint8_t *at;
@@ -66,56 +72,29 @@ static bool next_line(struct making *w, struct line *line)
     return true;
 }
 
-static bool is_8bit(const struct line *line)
-{
-    for (size_t i = 0; i < line->len; i++) {
-        if (line->at[i] >= 0x80) {
-            return true;
-        }
-    }
-    return false;
-}
+/* ---- writing ----------------------------------------------------------------------------- */
 
-/* Enough of UTF-8 to tell it from other 8-bit encodings: each lead byte has its followers. */
-static bool is_utf8(const struct line *line)
+/* Remembers that the next line begins with a dot. */
+static bool add_stuff(struct making *w)
 {
-    for (size_t i = 0; i < line->len;) {
-        uint8_t c = line->at[i];
-        size_t n = c < 0x80             ? 1
-                   : (c & 0xe0) == 0xc0 ? 2
-                   : (c & 0xf0) == 0xe0 ? 3
-                   : (c & 0xf8) == 0xf0 ? 4
-                                        : 0;
-        if (n == 0 || n > line->len - i) {
+    if (w->m.n_stuff == w->room_stuff) {
+        uint32_t room = w->room_stuff ? w->room_stuff * 2 : 16;
+        uint32_t *stuff = realloc(w->m.stuff, room * sizeof stuff[0]);
+        if (!stuff) {
+            (void)snprintf(w->error, w->error_bytes, "out of memory: try later");
             return false;
         }
-        for (size_t k = 1; k < n; k++) {
-            if ((line->at[i + k] & 0xc0) != 0x80) {
-                return false;
-            }
-        }
-        i += n;
+        w->m.stuff = stuff;
+        w->room_stuff = room;
     }
+    w->m.stuff[w->m.n_stuff++] = (uint32_t)w->m.len;
     return true;
 }
 
-/* ---- writing ----------------------------------------------------------------------------- */
-
 static bool put(struct making *w, const void *data, size_t len)
 {
-    const uint8_t *bytes = data;
-    if (len > 0 && bytes[0] == '.') {
-        if (w->m.n_stuff == w->room_stuff) {
-            uint32_t room = w->room_stuff ? w->room_stuff * 2 : 16;
-            uint32_t *stuff = realloc(w->m.stuff, room * sizeof stuff[0]);
-            if (!stuff) {
-                (void)snprintf(w->error, w->error_bytes, "out of memory: try later");
-                return false;
-            }
-            w->m.stuff = stuff;
-            w->room_stuff = room;
-        }
-        w->m.stuff[w->m.n_stuff++] = (uint32_t)w->m.len;
+    if (len > 0 && *(const uint8_t *)data == '.' && !add_stuff(w)) {
+        return false;
     }
     memcpy(w->m.data + w->m.len, data, len);
     memcpy(w->m.data + w->m.len + len, "\r\n", 2);
@@ -123,25 +102,17 @@ static bool put(struct making *w, const void *data, size_t len)
     return true;
 }
 
-static bool put_text(struct making *w, const char *text)
+static bool put_line(struct making *w, const struct line *line)
 {
-    return put(w, text, strlen(text));
+    return put(w, line->at, line->len);
 }
 
 static bool put_missing(struct making *w)
 {
-    char line[ADDED_MAX];
+    char line[ADDED_MAX], date[MAIL_DATE_MAX];
     if (!w->has_date) {
-        time_t seconds = (time_t)w->defaults->unix_s;
-        struct tm tm;
-        (void)gmtime_r(&seconds, &tm);
-        static const char *const days[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-        static const char *const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
-                                             "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
-        (void)snprintf(line, sizeof line, "Date: %s, %d %s %d %02d:%02d:%02d +0000",
-                       days[tm.tm_wday], tm.tm_mday, months[tm.tm_mon], tm.tm_year + 1900,
-                       tm.tm_hour, tm.tm_min, tm.tm_sec);
-        if (!put_text(w, line)) {
+        int n = snprintf(line, sizeof line, "Date: %s", mail_date(w->defaults->unix_s, date));
+        if (!put(w, line, (size_t)n)) {
             return false;
         }
     }
@@ -150,8 +121,8 @@ static bool put_missing(struct making *w)
     }
     (void)snprintf(w->m.message_id, sizeof w->m.message_id, "<%016llx@%.200s>",
                    (unsigned long long)w->defaults->id, w->defaults->hostname);
-    (void)snprintf(line, sizeof line, "Message-ID: %s", w->m.message_id);
-    return put_text(w, line);
+    int n = snprintf(line, sizeof line, "Message-ID: %s", w->m.message_id);
+    return put(w, line, (size_t)n);
 }
 
 /* ---- the header -------------------------------------------------------------------------- */
@@ -176,100 +147,123 @@ static bool is_field(const struct line *line, size_t name_len, const char *name)
     return strlen(name) == name_len && strncasecmp((const char *)line->at, name, name_len) == 0;
 }
 
-/* The value between angle brackets, perhaps on a line that continues the field. */
+/* The value between angle brackets, perhaps on a line that continues the field. Only what every log
+ * and every reader of JSON can take; other values are kept in the message but not told. */
 static void take_message_id(struct making *w, const struct line *line)
 {
     const uint8_t *open = memchr(line->at, '<', line->len);
+    size_t len = 0;
     if (!open) {
         return;
     }
-    size_t room = line->len - (size_t)(open - line->at);
-    const uint8_t *close = memchr(open, '>', room);
-    size_t len = close ? (size_t)(close - open) + 1 : 0;
     w->id_open = false;
-    if (len > 0 && len < sizeof w->m.message_id) {
+    for (const uint8_t *at = open; at<line->at + line->len && * at> 0x20 && *at < 0x7f; at++) {
+        if (*at == '>') {
+            len = (size_t)(at - open) + 1;
+            break;
+        }
+    }
+    if (len < sizeof w->m.message_id) {
         memcpy(w->m.message_id, open, len);
         w->m.message_id[len] = '\0';
     }
 }
 
-static bool header_field(struct making *w, const struct line *line, size_t name_len)
+static void begin_field(struct making *w, const struct line *line, size_t name_len)
 {
     w->dropping = is_field(line, name_len, "Bcc") || is_field(line, name_len, "Resent-Bcc");
     w->has_date |= is_field(line, name_len, "Date");
-    w->id_open = false;
-    if (is_field(line, name_len, "Message-ID")) {
-        w->id_open = !w->has_id;
-        w->has_id = true;
-        if (w->id_open) {
-            take_message_id(w, line);
-        }
+    w->id_open = !w->has_id && is_field(line, name_len, "Message-ID");
+    w->has_id |= w->id_open;
+}
+
+/* Of a field that is kept: its first line or one that continues it. */
+static bool keep_header_line(struct making *w, const struct line *line)
+{
+    if (w->id_open) {
+        take_message_id(w, line);
     }
-    return w->dropping || put(w, line->at, line->len);
+    if (!utf8_is_ascii(line->at, line->len)) {
+        bool utf8 = utf8_valid(line->at, line->len);
+        w->m.flags |= utf8 ? WIRE_HAS_8BIT_HEADER : WIRE_HAS_8BIT_BODY;
+    }
+    return put_line(w, line);
+}
+
+static bool refuse_header_line(const struct making *w, const struct line *line)
+{
+    bool mailbox = line->number == 1 && line->len > 5 && memcmp(line->at, "From ", 5) == 0;
+    return refuse(w, line->number,
+                  mailbox ? "it is the \"From \" line of a mailbox file: leave it out"
+                          : "it is neither a header field (\"Name: value\") nor the blank line "
+                            "after them");
 }
 
 static bool header_line(struct making *w, const struct line *line)
 {
     if (line->len == 0) {
         w->in_header = false;
-        return put_missing(w) && put(w, "", 0);
+        return put_missing(w) && put_line(w, line);
     }
-    if (is_8bit(line)) {
-        w->m.flags |= is_utf8(line) ? WIRE_HAS_8BIT_HEADER : WIRE_HAS_8BIT_BODY;
-    }
-    if (line->number > 1 && (line->at[0] == ' ' || line->at[0] == '\t')) {
-        if (w->id_open) {
-            take_message_id(w, line);
+    bool continues = line->number > 1 && (line->at[0] == ' ' || line->at[0] == '\t');
+    if (!continues) {
+        size_t name_len = field_name(line);
+        if (name_len == 0) {
+            return refuse_header_line(w, line);
         }
-        return w->dropping || put(w, line->at, line->len);
+        begin_field(w, line, name_len);
     }
-    size_t name_len = field_name(line);
-    if (name_len == 0) {
-        return refuse(
-            w, line->number,
-            line->number == 1 && line->len > 5 && memcmp(line->at, "From ", 5) == 0
-                ? "it is the \"From \" line of a mailbox file: leave it out"
-                : "it is neither a header field (\"Name: value\") nor the blank line after them");
+    return w->dropping || keep_header_line(w, line);
+}
+
+static bool body_line(struct making *w, const struct line *line)
+{
+    if (!utf8_is_ascii(line->at, line->len)) {
+        w->m.flags |= WIRE_HAS_8BIT_BODY;
     }
-    return header_field(w, line, name_len);
+    return put_line(w, line);
 }
 
 /* ---- the whole --------------------------------------------------------------------------- */
 
+/* Bytes of the result at most: each LF without CR gets one, and the last line may need its end. */
 static size_t size_bound(const uint8_t *data, size_t len)
 {
-    size_t lines = 1;
-    for (const uint8_t *at = data, *end = data + len; (at = memchr(at, '\n', (size_t)(end - at)));
-         at++) {
-        lines++;
-        if (at + 1 == end) {
-            break;
-        }
+    const uint8_t *end = data + len, *at = data, *lf;
+    size_t added = 2 + 2 * ADDED_MAX;
+    while (at < end && (lf = memchr(at, '\n', (size_t)(end - at))) != NULL) {
+        added += lf == data || lf[-1] != '\r';
+        at = lf + 1;
     }
-    return len + lines * 2 + 2 * ADDED_MAX;
+    return len + added;
 }
 
 static bool convert(struct making *w)
 {
     struct line line;
     while (w->at < w->end) {
-        if (!next_line(w, &line)) {
-            return false;
-        }
-        if (w->in_header) {
-            if (!header_line(w, &line)) {
-                return false;
-            }
-            continue;
-        }
-        if (is_8bit(&line)) {
-            w->m.flags |= WIRE_HAS_8BIT_BODY;
-        }
-        if (!put(w, line.at, line.len)) {
+        if (!next_line(w, &line) || !(w->in_header ? header_line(w, &line) : body_line(w, &line))) {
             return false;
         }
     }
     return !w->in_header || put_missing(w);
+}
+
+/* What can be said before looking at lines. */
+static bool refuse_whole(const struct making *w, const uint8_t *data, size_t len)
+{
+    const char *what = NULL;
+    if (len == 0) {
+        what = "the message is empty: it needs header fields at least";
+    } else if (len > LEN_MAX) {
+        what = "the message is over 1 GiB";
+    } else if (data[0] == '\n' || (len > 1 && data[0] == '\r' && data[1] == '\n')) {
+        what = "line 1: the message has no header: it begins with a blank line";
+    }
+    if (what) {
+        (void)snprintf(w->error, w->error_bytes, "%s", what);
+    }
+    return what != NULL;
 }
 
 bool wire_message_make(const uint8_t *data, size_t len, const struct wire_defaults *defaults,
@@ -281,18 +275,7 @@ bool wire_message_make(const uint8_t *data, size_t len, const struct wire_defaul
                        .in_header = true,
                        .error = ret_error,
                        .error_bytes = error_bytes};
-    if (len == 0) {
-        (void)snprintf(ret_error, error_bytes,
-                       "the message is empty: it needs header fields at least");
-        return false;
-    }
-    if (len > UINT32_MAX / 4) {
-        (void)snprintf(ret_error, error_bytes, "the message is over 1 GiB");
-        return false;
-    }
-    if (data[0] == '\n' || (len > 1 && data[0] == '\r' && data[1] == '\n')) {
-        (void)snprintf(ret_error, error_bytes,
-                       "line 1: the message has no header: it begins with a blank line");
+    if (refuse_whole(&w, data, len)) {
         return false;
     }
     w.m.data = malloc(size_bound(data, len));
