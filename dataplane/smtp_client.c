@@ -1,41 +1,46 @@
 /*
- * smtp_client.c - the session: greeting, EHLO, QUIT, time, and the end of everything.
+ * smtp_client.c - the session: its states, time, QUIT, and the end of everything.
  *
- *     BANNER --2xx--> EHLO --2xx--> READY <------------------------------------------------+
- *                       |             ^  |                                                  |
- *                       5xx           |  +--start, after an unclean end--> RSET --2xx--+    |
- *                       v             |  +--start-------------------------------------+|    |
- *                     HELO ---2xx-----+  |                                            vv    |
- *                                        |          DATA <--2xx-- RCPT <--2xx-- MAIL        |
- *     QUIT <--quit-----------------------+          |    \         |  all refused |  refused|
- *      |                                           3xx    \refused +--------------+---------+
- *      v                                            v      +--------------------------------+
- *     CLOSED <--421, silence, nonsense, loss--     BODY --all sent--> DOT --2xx, 4xx, 5xx---+
- *               in any state                        LONE_DOT --any reply--------------------+
+ *     state      waits for the reply to   2xx              3xx              4xx, 5xx
  *
- * (LONE_DOT: DATA was answered with 3xx though no recipient was accepted.) Each state has one
- * handler for the reply that it waits for: smtp_on_<state>() in smtp_transaction.c, on_<state>()
- * here. With PIPELINING commands go out before the replies to those before them came; the state is
- * always named for the next reply.
+ *     BANNER...  see smtp_greeting.c      READY            -                QUIT
+ *     READY      nothing                  start: RSET after an unclean end, else MAIL
+ *     RSET       RSET                     MAIL             -                QUIT
+ *     MAIL       MAIL                     RCPT             -                end
+ *     RCPT       RCPT                     RCPT (last: *)   -                RCPT (last: *)
+ *     DATA       DATA                     -                BODY, LONE_DOT   end
+ *     BODY       nothing: it is sent      -                -                CLOSED
+ *     CHUNK      BDAT, but the last one   BODY             -                end
+ *     DOT        the end of the message   end              -                end
+ *     LONE_DOT   a dot and no message     end              -                end
+ *     QUIT       QUIT                     CLOSED           CLOSED           CLOSED
  *
- * Invariants (session_check()):
+ *     * DATA, or BODY where BDAT is used; end when no recipient was accepted
+ *
+ * Each state has one handler for its reply, smtp_on_<state>(). "end" is the end of the transaction:
+ * the next one, QUIT or READY follows. "-" is a reply that cannot be: CLOSED, as after 421,
+ * silence, nonsense and a lost connection in any state. LONE_DOT: DATA was answered with 3xx though
+ * no recipient was accepted. With PIPELINING commands go out before the replies to those before
+ * them came; the state is always named for the next reply.
+ *
+ * Invariants (smtp_check()):
  * 1. Replies are counted: one that begins while no command is unanswered is a breach of protocol,
  *    but for 421 (RFC 5321 3.8) and for a refusal while the body is on its way. It is never taken
  *    for the answer to a later command.
  * 2. A recipient becomes DELIVERED in smtp_on_dot() only.
  * 3. transaction is set from smtp_client_start() until its end, in all of RSET..LONE_DOT, never in
  *    READY, QUIT and CLOSED.
- * 4. After the final dot went out, an end without a reply is DOUBTFUL, never anything else.
+ * 4. After the end of the message went out, an end without a reply is DOUBTFUL, never anything
+ *    else.
  * 5. Unanswered command bytes never exceed SMTP_OUT_MAX.
  *
- * RFC 5321 (client side), 1870, 2034, 2920, 3463, 6152, 6531. A reply to QUIT is waited for, as
- * 4.1.1.10 wants, and a server that refuses us at the greeting or at EHLO hears QUIT too.
- * Left out on purpose: VRFY, EXPN, HELP, NOOP; QUIT behind the final dot in one group.
+ * RFC 5321 (client side), 1870, 2034, 2920, 3030, 3207, 3461, 3463, 4954, 6152, 6531, 8689. A reply
+ * to QUIT is waited for, as 4.1.1.10 wants, and a server that refuses us at the greeting or at EHLO
+ * hears QUIT too.
+ * Left out on purpose: VRFY, EXPN, HELP; NOOP, for RSET probes as well and also clears up; QUIT
+ * behind the final dot in one group; LIMITS (RFC 9422): 452 says the same.
  */
 #include "dataplane/smtp_private.h"
-
-#define TEXT_SURPLUS     "protocol error: a reply that nothing had asked for"
-#define TEXT_OUT_OF_STEP "protocol error: a reply that belongs to another command"
 
 /* ---- states ------------------------------------------------------------------------------ */
 
@@ -51,7 +56,7 @@ static uint32_t state_timeout_ms(const struct smtp_timeouts *t, enum smtp_state 
     INVARIANT(false && "every state is handled");
 }
 
-static enum outcome_stage state_stage(enum smtp_state state)
+enum outcome_stage smtp_state_stage(enum smtp_state state)
 {
     static const uint8_t stages[] = {
 #define X(name, text, stage, timeout_ms) [SMTP_STATE_##name] = OUTCOME_STAGE_##stage,
@@ -74,7 +79,11 @@ const char *smtp_client_state_text(const struct smtp_client *c)
 static void timer_start(struct smtp_client *c, uint64_t now_ns)
 {
     uint32_t timeout_ms = state_timeout_ms(&c->timeouts, c->state);
+    bool sending = c->state == SMTP_STATE_BODY || c->state == SMTP_STATE_CHUNK;
     c->deadline_ns = timeout_ms == SMTP_MS_NEVER ? TIME_NEVER_NS : now_ns + timeout_ms * NS_PER_MS;
+    if (sending && c->deadline_ns > c->body_due_ns) {
+        c->deadline_ns = c->body_due_ns;
+    }
 }
 
 void smtp_enter(struct smtp_client *c, uint64_t now_ns, enum smtp_state state)
@@ -84,11 +93,11 @@ void smtp_enter(struct smtp_client *c, uint64_t now_ns, enum smtp_state state)
     timer_start(c, now_ns);
 }
 
-static void session_check(const struct smtp_client *c)
+void smtp_check(const struct smtp_client *c)
 {
     bool idle = c->state == SMTP_STATE_READY || c->state == SMTP_STATE_QUIT ||
                 c->state == SMTP_STATE_CLOSED;
-    bool greeting = c->state <= SMTP_STATE_HELO;
+    bool greeting = c->state < SMTP_STATE_READY;
     INVARIANT_HOT(!idle || !c->transaction);
     INVARIANT_HOT(idle || greeting || c->transaction);
     INVARIANT_HOT(c->state != SMTP_STATE_READY || c->n_unanswered == 0);
@@ -122,9 +131,15 @@ void smtp_close(struct smtp_client *c, uint64_t now_ns, enum outcome_kind kind,
 
 void smtp_close_without_reply(struct smtp_client *c, uint64_t now_ns, const char *why)
 {
-    struct smtp_reply reply = {.stage = (uint8_t)state_stage(c->state)};
+    struct smtp_reply reply = {.stage = (uint8_t)smtp_state_stage(c->state)};
     (void)snprintf(reply.text, sizeof reply.text, "%s", why);
     smtp_close(c, now_ns, c->dot_sent ? OUTCOME_DOUBTFUL : OUTCOME_DEFERRED, &reply);
+}
+
+void smtp_close_protocol_error(struct smtp_client *c, uint64_t now_ns, const char *what)
+{
+    c->protocol_error = true;
+    smtp_close_without_reply(c, now_ns, what);
 }
 
 void smtp_refused(struct smtp_client *c, uint64_t now_ns, const struct smtp_reply *reply)
@@ -138,10 +153,9 @@ void smtp_refused(struct smtp_client *c, uint64_t now_ns, const struct smtp_repl
     smtp_enter(c, now_ns, SMTP_STATE_QUIT);
 }
 
-/* ---- replies ----------------------------------------------------------------------------- */
-
 void smtp_ready(struct smtp_client *c, uint64_t now_ns)
 {
+    c->idle_since_ns = now_ns;
     if (c->transaction) {
         smtp_transaction_begin(c, now_ns);
     } else {
@@ -149,164 +163,13 @@ void smtp_ready(struct smtp_client *c, uint64_t now_ns)
     }
 }
 
-static void greeted(struct smtp_client *c, uint64_t now_ns)
+void smtp_established(struct smtp_client *c, uint64_t now_ns)
 {
     c->events |= SMTP_EV_READY;
     smtp_ready(c, now_ns);
 }
 
-static void on_banner(struct smtp_client *c, uint64_t now_ns, const struct smtp_reply *reply)
-{
-    if (smtp_reply_class(reply) == 2) {
-        smtp_enter(c, now_ns, SMTP_STATE_EHLO);
-    } else { /* about the host, not about the recipients (RFC 5321 3.1) */
-        smtp_refused(c, now_ns, reply);
-    }
-}
-
-static void on_ehlo(struct smtp_client *c, uint64_t now_ns, const struct smtp_reply *reply)
-{
-    if (smtp_reply_class(reply) == 2) {
-        greeted(c, now_ns);
-    } else if (smtp_reply_class(reply) == 5) { /* RFC 5321 3.2 */
-        smtp_enter(c, now_ns, SMTP_STATE_HELO);
-    } else {
-        smtp_refused(c, now_ns, reply);
-    }
-}
-
-static void on_helo(struct smtp_client *c, uint64_t now_ns, const struct smtp_reply *reply)
-{
-    if (smtp_reply_class(reply) == 2) {
-        greeted(c, now_ns);
-    } else {
-        smtp_refused(c, now_ns, reply);
-    }
-}
-
-/* True when the reply cannot be an answer to what we said last, so that all after it would be
- * counted wrong: 220 greets, 221 takes leave (the 221 to a QUIT must not pass for the 250 to a
- * final dot), 3xx asks for the message, and 2xx before the final dot has nothing to praise. */
-static bool is_out_of_step(const struct smtp_client *c, const struct smtp_reply *reply)
-{
-    switch (smtp_reply_class(reply)) {
-    case 2:
-        if (reply->code == 221 || (reply->code == 220 && c->state != SMTP_STATE_BANNER)) {
-            return true;
-        }
-        return c->state == SMTP_STATE_DATA || c->state == SMTP_STATE_BODY || c->early;
-    case 3:
-        return c->state != SMTP_STATE_DATA;
-    default:
-        return false;
-    }
-}
-
-static void dispatch(struct smtp_client *c, uint64_t now_ns, const struct smtp_reply *reply)
-{
-    switch (c->state) {
-    case SMTP_STATE_BANNER:
-        on_banner(c, now_ns, reply);
-        break;
-    case SMTP_STATE_EHLO:
-        on_ehlo(c, now_ns, reply);
-        break;
-    case SMTP_STATE_HELO:
-        on_helo(c, now_ns, reply);
-        break;
-    case SMTP_STATE_RSET:
-        smtp_on_rset(c, now_ns, reply);
-        break;
-    case SMTP_STATE_MAIL:
-        smtp_on_mail(c, now_ns, reply);
-        break;
-    case SMTP_STATE_RCPT:
-        smtp_on_rcpt(c, now_ns, reply);
-        break;
-    case SMTP_STATE_DATA:
-        smtp_on_data(c, now_ns, reply);
-        break;
-    case SMTP_STATE_BODY:
-        smtp_on_body(c, now_ns, reply);
-        break;
-    case SMTP_STATE_DOT:
-        smtp_on_dot(c, now_ns, reply);
-        break;
-    case SMTP_STATE_LONE_DOT:
-        smtp_on_lone_dot(c, now_ns, reply);
-        break;
-    case SMTP_STATE_READY:
-    case SMTP_STATE_QUIT:
-    case SMTP_STATE_CLOSED:
-        INVARIANT(false && "replies are handled before");
-        break;
-    }
-}
-
-/* A reply that began while nothing was unanswered has its place only around the body: the server
- * refuses before it has seen the end. */
-static bool is_surplus(const struct smtp_client *c)
-{
-    return c->early && c->state != SMTP_STATE_BODY && c->state != SMTP_STATE_DOT;
-}
-
-static void on_reply(struct smtp_client *c, uint64_t now_ns, struct smtp_reply *reply)
-{
-    reply->stage = (uint8_t)state_stage(c->state);
-    c->n_bare_lf += c->reader.bare_lf;
-    if (c->state == SMTP_STATE_QUIT) {
-        close_session(c, now_ns, reply);
-    } else if (reply->code == 421) { /* RFC 5321 3.8 */
-        smtp_close(c, now_ns, OUTCOME_DEFERRED, reply);
-    } else if (is_surplus(c)) {
-        smtp_close_without_reply(c, now_ns, TEXT_SURPLUS);
-    } else if (is_out_of_step(c, reply)) {
-        smtp_close_without_reply(c, now_ns, TEXT_OUT_OF_STEP);
-    } else {
-        c->n_unanswered -= c->early ? 0 : 1;
-        dispatch(c, now_ns, reply);
-    }
-}
-
-/* The keywords of a positive EHLO reply are read line by line; its first line is the server's name
- * (RFC 5321 4.1.1.1). */
-static void on_line(struct smtp_client *c)
-{
-    if (c->state == SMTP_STATE_EHLO && smtp_reply_class(&c->reader.reply) == 2) {
-        if (c->reader.n_lines > 1) {
-            smtp_ehlo_keyword(&c->extensions, smtp_reader_line_text(&c->reader));
-        }
-        smtp_reader_drop_text(&c->reader);
-    }
-}
-
-void smtp_client_input(struct smtp_client *c, uint64_t now_ns, const uint8_t *data, uint32_t len)
-{
-    while (len > 0 && c->state != SMTP_STATE_CLOSED) {
-        uint32_t used;
-        if (smtp_reader_at_start(&c->reader)) {
-            c->early = c->n_unanswered == 0;
-        }
-        enum smtp_read read = smtp_reader_read(&c->reader, data, len, &used);
-        data += used;
-        len -= used;
-        if (read == SMTP_READ_MORE) {
-            break;
-        }
-        if (read == SMTP_READ_LINE || read == SMTP_READ_REPLY) {
-            on_line(c);
-        } else {
-            smtp_close_without_reply(c, now_ns, smtp_read_error_text(read));
-        }
-        if (read == SMTP_READ_REPLY) {
-            on_reply(c, now_ns, &c->reader.reply);
-            smtp_reader_reset(&c->reader);
-        }
-    }
-    session_check(c);
-}
-
-/* ---- the caller's other calls ------------------------------------------------------------ */
+/* ---- the caller's calls ------------------------------------------------------------------ */
 
 static uint32_t or_default(uint32_t value_ms, uint32_t default_s)
 {
@@ -325,6 +188,9 @@ static void take_timeouts(struct smtp_timeouts *to, const struct smtp_timeouts *
         .dot_ms = or_default(from->dot_ms, 600),
         .rset_ms = or_default(from->rset_ms, 20),
         .quit_ms = or_default(from->quit_ms, 5),
+        .starttls_ms = or_default(from->starttls_ms, 60),
+        .auth_ms = or_default(from->auth_ms, 300),
+        .bytes_per_s_min = from->bytes_per_s_min > 0 ? from->bytes_per_s_min : 500,
     };
 }
 
@@ -348,14 +214,14 @@ void smtp_client_eof(struct smtp_client *c, uint64_t now_ns, const char *why)
     if (c->state != SMTP_STATE_CLOSED) {
         smtp_close_without_reply(c, now_ns, why);
     }
-    session_check(c);
+    smtp_check(c);
 }
 
 /* Not in DOT: at most a send queue stands before the dot then, and its 600 s are enough for that.
  */
 void smtp_client_progress(struct smtp_client *c, uint64_t now_ns)
 {
-    if (c->state == SMTP_STATE_BODY) {
+    if (c->state == SMTP_STATE_BODY || c->state == SMTP_STATE_CHUNK) {
         timer_start(c, now_ns);
     }
 }
@@ -380,7 +246,7 @@ void smtp_client_on_deadline(struct smtp_client *c, uint64_t now_ns)
         (void)snprintf(why, sizeof why, "timed out %s", smtp_client_state_text(c));
         smtp_close_without_reply(c, now_ns, why);
     }
-    session_check(c);
+    smtp_check(c);
 }
 
 uint32_t smtp_client_next_event(struct smtp_client *c)
@@ -403,6 +269,26 @@ bool smtp_client_dot_sent(const struct smtp_client *c)
 bool smtp_client_untouched(const struct smtp_client *c)
 {
     return !c->mail_answered;
+}
+
+bool smtp_client_lacked(const struct smtp_client *c)
+{
+    return c->lacked;
+}
+
+uint32_t smtp_client_extensions(const struct smtp_client *c)
+{
+    return c->extensions.flags;
+}
+
+bool smtp_client_is_secure(const struct smtp_client *c)
+{
+    return c->secure;
+}
+
+bool smtp_client_protocol_error(const struct smtp_client *c)
+{
+    return c->protocol_error;
 }
 
 const struct smtp_reply *smtp_client_close_reply(const struct smtp_client *c)

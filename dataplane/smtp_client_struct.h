@@ -13,12 +13,18 @@
     X(BANNER, "waiting for the greeting", BANNER, t->banner_ms)                                    \
     X(EHLO, "waiting for the reply to EHLO", EHLO, t->ehlo_ms)                                     \
     X(HELO, "waiting for the reply to HELO", EHLO, t->ehlo_ms)                                     \
+    X(STARTTLS, "waiting for the reply to STARTTLS", STARTTLS, t->starttls_ms)                     \
+    X(TLS, "waiting for the TLS handshake", STARTTLS, t->starttls_ms)                              \
+    X(AUTH, "waiting for the reply to AUTH", EHLO, t->auth_ms)                                     \
+    X(AUTH_USER, "waiting for the reply to the user name", EHLO, t->auth_ms)                       \
+    X(AUTH_PASSWORD, "waiting for the reply to the password", EHLO, t->auth_ms)                    \
     X(READY, "idle", NONE, SMTP_MS_NEVER)                                                          \
     X(RSET, "waiting for the reply to RSET", RSET, t->rset_ms)                                     \
     X(MAIL, "waiting for the reply to MAIL", MAIL, t->mail_ms)                                     \
     X(RCPT, "waiting for the reply to RCPT", RCPT, t->rcpt_ms)                                     \
     X(DATA, "waiting for the reply to DATA", DATA, t->data_ms)                                     \
     X(BODY, "sending the message", BODY, t->block_ms)                                              \
+    X(CHUNK, "waiting for the reply to BDAT", BODY, t->block_ms)                                   \
     X(DOT, "waiting for the reply to the final dot", DOT, t->dot_ms)                               \
     X(LONE_DOT, "waiting for the reply to an empty message", DOT, t->dot_ms)                       \
     X(QUIT, "waiting for the reply to QUIT", QUIT, t->quit_ms)                                     \
@@ -49,22 +55,11 @@ struct smtp_reader {
     bool bare_lf;       /* a line ended with LF alone */
 };
 
-#define SMTP_EXT_PIPELINING 1u   /* RFC 2920 */
-#define SMTP_EXT_SIZE       2u   /* RFC 1870 */
-#define SMTP_EXT_8BITMIME   4u   /* RFC 6152 */
-#define SMTP_EXT_SMTPUTF8   8u   /* RFC 6531 */
-#define SMTP_EXT_ENHANCED   16u  /* RFC 2034 */
-#define SMTP_EXT_CHUNKING   32u  /* RFC 3030 */
-#define SMTP_EXT_STARTTLS   64u  /* RFC 3207 */
-#define SMTP_EXT_DSN        128u /* RFC 3461 */
-
 /* What the server announced. */
 struct smtp_extensions {
     uint32_t flags;      /* SMTP_EXT_* */
     uint64_t size_bytes; /* limit of a message; 0: none announced */
 };
-
-#define SMTP_COMMAND_MAX 512u /* commands in one piece; one command always fits */
 
 struct smtp_client {
     enum smtp_state state; /* written by smtp_enter() only */
@@ -74,6 +69,9 @@ struct smtp_client {
     struct smtp_timeouts timeouts;
     struct smtp_extensions extensions;
 
+    uint64_t idle_since_ns;
+    struct smtp_options options;
+
     struct smtp_transaction *transaction; /* running or waiting for READY; null: none */
     uint32_t needs;                       /* SMTP_NEED_*, with what its addresses need */
     uint32_t next_command;                /* to send: 0 MAIL, 1..n RCPT, n + 1 DATA */
@@ -81,23 +79,28 @@ struct smtp_client {
     uint32_t n_accepted;                  /* recipients with 2xx */
     uint32_t n_unanswered;                /* commands sent without a reply yet */
     uint32_t unanswered_bytes;            /* of MAIL, RCPT, DATA */
-    uint32_t mail_bytes;                  /* length of the MAIL command */
     uint32_t prefix_sent, next_stuff;
     uint64_t body_sent;
+    uint64_t body_due_ns; /* the message must have gone out by then */
+    uint64_t chunk_end;   /* BDAT: bytes of the message, prefix included, before its end */
 
     bool said;          /* the one command of this state is out */
     bool early;         /* the reply coming in began while no command was unanswered */
-    bool mail_answered; /* of the running or the last transaction, as the next two */
+    bool mail_answered; /* of the running or the last transaction, as the next four */
     bool mail_refused;
     bool dot_sent;
+    bool chunked;    /* BDAT, not DATA */
+    bool lacked;     /* the server does not offer what it needs */
     bool rset_first; /* the last transaction did not end with a reply to its dot */
     bool quit_next;  /* no other transaction: QUIT */
     bool refused;    /* close_reply is what the server refused the session with */
+    bool secure;     /* TLS is on ... */
+    bool verified;   /* ... and the server is the one that it should be */
+    bool protocol_error;
     uint32_t n_bare_lf;
 
     struct smtp_reader reader;
     struct smtp_reply close_reply;
-    char command[SMTP_COMMAND_MAX];
 };
 
 #endif

@@ -4,8 +4,6 @@
  */
 #include "dataplane/smtp_private.h"
 
-#include <strings.h>
-
 /* RFC 1870 4: digits; 0 and none at all mean that no fixed limit is in force. A number that does
  * not fit is a limit that no message reaches. */
 static uint64_t parse_size(const char *p)
@@ -21,6 +19,28 @@ static uint64_t parse_size(const char *p)
     return value;
 }
 
+/* RFC 4954 4: mechanisms after spaces; "AUTH=" is what servers said before it, and some still do.
+ */
+static uint32_t parse_auth(const char *p)
+{
+    uint32_t flags = 0;
+    for (size_t len; *p; p += len) {
+        p += strspn(p, " =");
+        len = strcspn(p, " ");
+        if (len == 5 && strncasecmp(p, "PLAIN", len) == 0) {
+            flags |= SMTP_EXT_AUTH_PLAIN;
+        } else if (len == 5 && strncasecmp(p, "LOGIN", len) == 0) {
+            flags |= SMTP_EXT_AUTH_LOGIN;
+        }
+    }
+    return flags;
+}
+
+static bool is_keyword(const char *line, size_t len, const char *keyword)
+{
+    return strlen(keyword) == len && strncasecmp(keyword, line, len) == 0;
+}
+
 void smtp_ehlo_keyword(struct smtp_extensions *extensions, const char *line)
 {
     static const struct {
@@ -31,15 +51,18 @@ void smtp_ehlo_keyword(struct smtp_extensions *extensions, const char *line)
         {"8BITMIME", SMTP_EXT_8BITMIME},     {"SMTPUTF8", SMTP_EXT_SMTPUTF8},
         {"CHUNKING", SMTP_EXT_CHUNKING},     {"ENHANCEDSTATUSCODES", SMTP_EXT_ENHANCED},
         {"STARTTLS", SMTP_EXT_STARTTLS},     {"DSN", SMTP_EXT_DSN},
+        {"REQUIRETLS", SMTP_EXT_REQUIRETLS},
     };
     size_t len = strcspn(line, " ");
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
-        if (strlen(known[i].keyword) != len || strncasecmp(known[i].keyword, line, len) != 0) {
-            continue;
+        if (is_keyword(line, len, known[i].keyword)) {
+            extensions->flags |= known[i].flag;
         }
-        extensions->flags |= known[i].flag;
-        if (known[i].flag == SMTP_EXT_SIZE) {
-            extensions->size_bytes = parse_size(line + len + strspn(line + len, " "));
-        }
+    }
+    if (is_keyword(line, len, "SIZE")) {
+        extensions->size_bytes = parse_size(line + len + strspn(line + len, " "));
+    }
+    if (is_keyword(line, strcspn(line, " ="), "AUTH")) {
+        extensions->flags |= parse_auth(line + 4);
     }
 }

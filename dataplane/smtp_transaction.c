@@ -1,13 +1,13 @@
 /*
  * smtp_transaction.c - MAIL to the reply to the final dot, and what it means for each recipient.
- * The diagram of the states is in smtp_client.c.
+ * The table of the states is in smtp_client.c.
  *
  * - What a recipient was told is kept: a refusal of MAIL, RCPT or DATA stays its result, whatever
  *   happens to the session later.
  * - After a refused MAIL the replies to commands that went out with it mean nothing (RFC 2920 3.2);
  *   they are counted and forgotten.
  * - DATA that went out with the recipients may be answered with 354 although none was accepted:
- * then only the dot is sent, and its reply means nothing (RFC 2920 3.1).
+ *   then only the dot is sent, and its reply means nothing (RFC 2920 3.1).
  */
 #include "dataplane/smtp_private.h"
 
@@ -41,13 +41,24 @@ static bool enhanced_is(const struct smtp_reply *reply, uint8_t subject, uint8_t
     return reply->enhanced[0] != 0 && reply->enhanced[1] == subject && reply->enhanced[2] == detail;
 }
 
-/* RFC 5321 4.5.3.1.10: 552 to RCPT is the old way to say "too many recipients", as 452 is the right
- * one; unless the enhanced code says that it is about size: 5.2.2 mailbox full, 5.2.3 and 5.3.4
- * message too big. */
-static bool is_too_many(const struct smtp_reply *reply)
+/* "Too many recipients": 452 with 4.5.3, or 552, the old way to say so (RFC 5321 4.5.3.1.10),
+ * unless its enhanced code is about size: 5.2.2 mailbox full, 5.2.3 and 5.3.4 message too big. It
+ * cannot be meant before one was accepted. */
+static bool is_too_many(const struct smtp_client *c, const struct smtp_reply *reply)
 {
-    return reply->code == 552 && !enhanced_is(reply, 2, 2) && !enhanced_is(reply, 2, 3) &&
-           !enhanced_is(reply, 3, 4);
+    if (c->n_accepted == 0) {
+        return false;
+    }
+    return (reply->code == 452 && enhanced_is(reply, 5, 3)) ||
+           (reply->code == 552 && !enhanced_is(reply, 2, 2) && !enhanced_is(reply, 2, 3) &&
+            !enhanced_is(reply, 3, 4));
+}
+
+/* A server that offers BDAT and does not understand it has said nothing about the message. */
+static enum outcome_kind message_refusal(struct smtp_client *c, const struct smtp_reply *reply)
+{
+    enum outcome_kind kind = refusal(c, reply);
+    return c->chunked && reply->code / 10 == 50 ? OUTCOME_DEFERRED : kind;
 }
 
 /* The transaction ends and the session goes on. */
@@ -69,43 +80,6 @@ static void finish_unclean(struct smtp_client *c, uint64_t now_ns)
 
 /* ---- the beginning ----------------------------------------------------------------------- */
 
-/* A byte that would end the path, or begin a command of its own. */
-static bool is_safe_path(const char *address)
-{
-    const unsigned char *p = (const unsigned char *)address;
-    size_t len = 0;
-    for (; p[len] != '\0'; len++) {
-        if (p[len] < 0x20 || p[len] == 0x7f || p[len] == '<' || p[len] == '>') {
-            return false;
-        }
-    }
-    return len < SMTP_PATH_MAX;
-}
-
-static bool is_ascii(const char *text)
-{
-    for (; *text; text++) {
-        if ((unsigned char)*text > 0x7f) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* Checks the envelope; *ret_needs is what it and the caller say that the server must offer. */
-static bool check_envelope(const struct smtp_transaction *t, uint32_t *ret_needs)
-{
-    bool safe = t->n_recipients > 0 && is_safe_path(t->mail_from);
-    bool ascii = is_ascii(t->mail_from);
-    for (uint32_t i = 0; safe && i < t->n_recipients; i++) {
-        const char *address = t->recipients[i].address;
-        safe = address[0] != '\0' && is_safe_path(address);
-        ascii = ascii && is_ascii(address);
-    }
-    *ret_needs = t->needs | (ascii ? 0 : SMTP_NEED_SMTPUTF8);
-    return safe;
-}
-
 static bool ends_with_crlf(const uint8_t *data, uint64_t len)
 {
     return len >= 2 && data[len - 2] == '\r' && data[len - 1] == '\n';
@@ -125,9 +99,9 @@ static void check_body(const struct smtp_body *b)
 bool smtp_client_start(struct smtp_client *c, uint64_t now_ns, struct smtp_transaction *t)
 {
     uint32_t needs;
-    bool greeting = c->state <= SMTP_STATE_HELO;
+    bool greeting = c->state < SMTP_STATE_READY;
     bool idle = c->state == SMTP_STATE_READY && smtp_reader_at_start(&c->reader);
-    if (c->transaction || c->quit_next || (!greeting && !idle) || !check_envelope(t, &needs)) {
+    if (c->transaction || c->quit_next || (!greeting && !idle) || !smtp_envelope_check(t, &needs)) {
         return false;
     }
     check_body(&t->body);
@@ -140,42 +114,59 @@ bool smtp_client_start(struct smtp_client *c, uint64_t now_ns, struct smtp_trans
     c->next_command = c->next_rcpt = c->n_accepted = 0;
     c->prefix_sent = c->next_stuff = 0;
     c->body_sent = 0;
-    c->mail_answered = c->mail_refused = c->dot_sent = false;
+    c->mail_answered = c->mail_refused = c->dot_sent = c->chunked = c->lacked = false;
     if (idle) {
         smtp_transaction_begin(c, now_ns);
     }
     return true;
 }
 
+static const struct smtp_reply too_big = {
+    .enhanced = {5, 3, 4},
+    .stage = OUTCOME_STAGE_MAIL,
+    .text = SMTP_BY_US "the message is larger than the SIZE it announced",
+};
+static const struct smtp_reply no_8bit = {
+    .enhanced = {5, 6, 3},
+    .stage = OUTCOME_STAGE_MAIL,
+    .text = SMTP_BY_US "8-bit message, and 8BITMIME is not offered",
+};
+static const struct smtp_reply no_utf8 = {
+    .enhanced = {5, 6, 7},
+    .stage = OUTCOME_STAGE_MAIL,
+    .text = SMTP_BY_US "internationalized message or address, and SMTPUTF8 is not offered",
+};
+static const struct smtp_reply not_verified = {
+    .enhanced = {5, 7, 10},
+    .stage = OUTCOME_STAGE_MAIL,
+    .text = SMTP_BY_US "REQUIRETLS was asked for, and the server is not verified",
+};
+static const struct smtp_reply no_requiretls = {
+    .enhanced = {5, 7, 30},
+    .stage = OUTCOME_STAGE_MAIL,
+    .text = SMTP_BY_US "REQUIRETLS was asked for, and it is not offered",
+};
+
 /* The reply that we give in the place of the server, or null when it can take the message. */
 static const struct smtp_reply *local_refusal(const struct smtp_client *c)
 {
-    static const struct smtp_reply too_big = {
-        .enhanced = {5, 3, 4},
-        .stage = OUTCOME_STAGE_MAIL,
-        .text = "decided here, not by the server: the message is larger than the SIZE it announced",
-    };
-    static const struct smtp_reply no_8bit = {
-        .enhanced = {5, 6, 3},
-        .stage = OUTCOME_STAGE_MAIL,
-        .text = "decided here, not by the server: 8-bit message, and 8BITMIME is not offered",
-    };
-    static const struct smtp_reply no_utf8 = {
-        .enhanced = {5, 6, 7},
-        .stage = OUTCOME_STAGE_MAIL,
-        .text = "decided here, not by the server: internationalized message or address, and "
-                "SMTPUTF8 is not offered",
-    };
-    const struct smtp_extensions *offered = &c->extensions;
+    uint32_t offered = c->extensions.flags;
+    uint64_t limit = c->extensions.size_bytes;
     const struct smtp_body *body = &c->transaction->body;
-    if (offered->size_bytes > 0 && body->len + body->prefix_len > offered->size_bytes) {
+    if (limit > 0 && body->len + body->prefix_len > limit) {
         return &too_big;
     }
-    if (c->needs & SMTP_NEED_8BITMIME && !(offered->flags & SMTP_EXT_8BITMIME)) {
+    if (c->needs & SMTP_NEED_8BITMIME && !(offered & SMTP_EXT_8BITMIME)) {
         return &no_8bit;
     }
-    if (c->needs & SMTP_NEED_SMTPUTF8 && !(offered->flags & SMTP_EXT_SMTPUTF8)) {
+    if (c->needs & SMTP_NEED_SMTPUTF8 && !(offered & SMTP_EXT_SMTPUTF8)) {
         return &no_utf8;
+    }
+    if (c->needs & SMTP_NEED_REQUIRETLS && !(c->secure && c->verified)) {
+        return &not_verified;
+    }
+    if (c->needs & SMTP_NEED_REQUIRETLS && !(offered & SMTP_EXT_REQUIRETLS)) {
+        return &no_requiretls;
     }
     return NULL;
 }
@@ -183,12 +174,16 @@ static const struct smtp_reply *local_refusal(const struct smtp_client *c)
 void smtp_transaction_begin(struct smtp_client *c, uint64_t now_ns)
 {
     const struct smtp_reply *refused_here = local_refusal(c);
+    uint64_t probe_ns = c->options.probe_ms * NS_PER_MS;
+    bool stale = probe_ns > 0 && now_ns - c->idle_since_ns > probe_ns;
     if (refused_here) {
+        c->lacked = true;
         smtp_transaction_settle(c, OUTCOME_BOUNCED, refused_here);
         finish(c, now_ns);
         return;
     }
-    smtp_enter(c, now_ns, c->rset_first ? SMTP_STATE_RSET : SMTP_STATE_MAIL);
+    c->chunked = c->options.chunking && c->extensions.flags & SMTP_EXT_CHUNKING;
+    smtp_enter(c, now_ns, c->rset_first || stale ? SMTP_STATE_RSET : SMTP_STATE_MAIL);
 }
 
 void smtp_on_rset(struct smtp_client *c, uint64_t now_ns, const struct smtp_reply *reply)
@@ -206,7 +201,7 @@ void smtp_on_rset(struct smtp_client *c, uint64_t now_ns, const struct smtp_repl
 void smtp_on_mail(struct smtp_client *c, uint64_t now_ns, const struct smtp_reply *reply)
 {
     c->mail_answered = true;
-    c->unanswered_bytes -= c->mail_bytes;
+    c->unanswered_bytes -= smtp_command_bytes(c, 0);
     if (smtp_reply_class(reply) != 2) {
         c->mail_refused = true;
         smtp_transaction_settle(c, refusal(c, reply), reply);
@@ -228,20 +223,33 @@ static void recipient_answered(struct smtp_client *c, struct smtp_recipient *r,
     if (smtp_reply_class(reply) == 2) {
         c->n_accepted++;
     } else {
-        r->kind = is_too_many(reply) ? OUTCOME_DEFERRED : refusal(c, reply);
+        r->kind = is_too_many(c, reply) ? OUTCOME_RETURNED : refusal(c, reply);
     }
+}
+
+/* All of it must be gone by a time that grows with it. */
+static void message_begin(struct smtp_client *c, uint64_t now_ns)
+{
+    const struct smtp_timeouts *t = &c->timeouts;
+    const struct smtp_body *b = &c->transaction->body;
+    uint64_t seconds = (b->prefix_len + b->len) / t->bytes_per_s_min;
+    c->body_due_ns = now_ns + t->block_ms * NS_PER_MS + seconds * NS_PER_S;
+    smtp_enter(c, now_ns, SMTP_STATE_BODY);
 }
 
 void smtp_on_rcpt(struct smtp_client *c, uint64_t now_ns, const struct smtp_reply *reply)
 {
     const struct smtp_transaction *t = c->transaction;
-    struct smtp_recipient *r = &t->recipients[c->next_rcpt++];
-    c->unanswered_bytes -= smtp_rcpt_bytes(r->address);
-    recipient_answered(c, r, reply);
+    recipient_answered(c, &t->recipients[c->next_rcpt++], reply);
+    c->unanswered_bytes -= smtp_command_bytes(c, c->next_rcpt);
     bool all_answered = c->next_rcpt == t->n_recipients;
     bool more_to_say = !c->mail_refused && (!all_answered || c->n_accepted > 0);
     if (c->n_unanswered == 0 && !more_to_say) {
         finish_unclean(c, now_ns);
+        return;
+    }
+    if (all_answered && c->chunked) {
+        message_begin(c, now_ns);
         return;
     }
     smtp_enter(c, now_ns, all_answered ? SMTP_STATE_DATA : SMTP_STATE_RCPT);
@@ -249,15 +257,17 @@ void smtp_on_rcpt(struct smtp_client *c, uint64_t now_ns, const struct smtp_repl
 
 void smtp_on_data(struct smtp_client *c, uint64_t now_ns, const struct smtp_reply *reply)
 {
-    c->unanswered_bytes -= SMTP_DATA_BYTES;
-    if (smtp_reply_class(reply) == 3) {
-        smtp_enter(c, now_ns, c->n_accepted > 0 ? SMTP_STATE_BODY : SMTP_STATE_LONE_DOT);
-        return;
+    c->unanswered_bytes -= smtp_command_bytes(c, c->transaction->n_recipients + 1);
+    if (smtp_reply_class(reply) != 3) {
+        if (c->n_accepted > 0) {
+            smtp_transaction_settle(c, refusal(c, reply), reply);
+        }
+        finish_unclean(c, now_ns);
+    } else if (c->n_accepted > 0) {
+        message_begin(c, now_ns);
+    } else {
+        smtp_enter(c, now_ns, SMTP_STATE_LONE_DOT);
     }
-    if (c->n_accepted > 0) {
-        smtp_transaction_settle(c, refusal(c, reply), reply);
-    }
-    finish_unclean(c, now_ns);
 }
 
 /* ---- the message ------------------------------------------------------------------------- */
@@ -266,7 +276,20 @@ void smtp_on_data(struct smtp_client *c, uint64_t now_ns, const struct smtp_repl
  * again or not: the session cannot go on. */
 void smtp_on_body(struct smtp_client *c, uint64_t now_ns, const struct smtp_reply *reply)
 {
-    smtp_close(c, now_ns, refusal(c, reply), reply);
+    smtp_close(c, now_ns, message_refusal(c, reply), reply);
+}
+
+/* RFC 3030 4.2: after a refused chunk no other, but RSET. */
+void smtp_on_chunk(struct smtp_client *c, uint64_t now_ns, const struct smtp_reply *reply)
+{
+    if (c->early) {
+        smtp_on_body(c, now_ns, reply);
+    } else if (smtp_reply_class(reply) == 2) {
+        smtp_enter(c, now_ns, SMTP_STATE_BODY);
+    } else {
+        smtp_transaction_settle(c, message_refusal(c, reply), reply);
+        finish_unclean(c, now_ns);
+    }
 }
 
 void smtp_on_dot(struct smtp_client *c, uint64_t now_ns, const struct smtp_reply *reply)
@@ -278,9 +301,9 @@ void smtp_on_dot(struct smtp_client *c, uint64_t now_ns, const struct smtp_reply
     if (smtp_reply_class(reply) == 2) {
         smtp_transaction_settle(c, OUTCOME_DELIVERED, reply);
     } else {
-        smtp_transaction_settle(c, refusal(c, reply), reply);
+        smtp_transaction_settle(c, message_refusal(c, reply), reply);
     }
-    c->rset_first = false;
+    c->rset_first = c->chunked && smtp_reply_class(reply) != 2;
     finish(c, now_ns);
 }
 

@@ -13,7 +13,9 @@ struct adversary {
     uint64_t now_ns;
     bool running; /* a transaction */
     bool pipelining;
-    size_t dot_at; /* of the transaction: bytes of the server before the final dot */
+    bool tls_asked;     /* the client waits for the handshake */
+    bool tls, verified; /* it is done */
+    size_t dot_at;      /* of the transaction: bytes of the server before the final dot */
     uint8_t history[HISTORY_MAX];
     size_t history_len;
     const uint8_t *script, *script_end;
@@ -111,10 +113,13 @@ static void judge_results(struct adversary *a)
         const struct smtp_recipient *r = &a->recipients[i];
         bool at_dot = r->reply.stage == OUTCOME_STAGE_DOT;
         judge_text(&r->reply);
-        MUST(r->kind != OUTCOME_NONE && r->kind != OUTCOME_RETURNED);
+        MUST(r->kind != OUTCOME_NONE);
+        MUST(r->kind != OUTCOME_RETURNED || (i > 0 && r->reply.stage == OUTCOME_STAGE_RCPT));
         MUST((r->kind == OUTCOME_DELIVERED) == (accepted && at_dot));
         MUST(r->kind != OUTCOME_DOUBTFUL || (a->dot_at != NOT_SENT && r->reply.code == 0));
-        MUST(r->kind != OUTCOME_DEFERRED || !at_dot || r->reply.code / 100 == 4);
+        bool may_defer =
+            r->reply.code / 100 == 4 || (a->client.options.chunking && r->reply.code / 10 == 50);
+        MUST(r->kind != OUTCOME_DEFERRED || !at_dot || may_defer);
         a->totals->delivered += r->kind == OUTCOME_DELIVERED;
         a->totals->doubtful += r->kind == OUTCOME_DOUBTFUL;
         a->totals->bounced += r->kind == OUTCOME_BOUNCED;
@@ -126,10 +131,25 @@ static void judge_results(struct adversary *a)
     a->running = false;
 }
 
-static void judge_command(const struct smtp_piece *p)
+/* Nothing that TLS must hide goes out without it. */
+static void judge_secrecy(const struct adversary *a, const char *command)
 {
-    static const char *const verbs[] = {"EHLO ",    "HELO ",    "MAIL FROM:<", "RCPT TO:<",
-                                        "DATA\r\n", "RSET\r\n", ".\r\n",       "QUIT\r\n"};
+    static const char *const open[] = {"EHLO ", "HELO ", "STARTTLS\r\n", "QUIT\r\n"};
+    bool is_open = false;
+    for (size_t i = 0; i < sizeof open / sizeof open[0]; i++) {
+        is_open = is_open || strncmp(command, open[i], strlen(open[i])) == 0;
+    }
+    MUST(a->tls || is_open || a->client.options.tls != SMTP_TLS_MUST);
+    MUST(a->verified || is_open || !a->client.options.username);
+    MUST(!a->tls_asked);
+}
+
+static void judge_command(const struct adversary *a, const struct smtp_piece *p)
+{
+    static const char *const verbs[] = {
+        "EHLO ",          "HELO ",        "MAIL FROM:<",  "RCPT TO:<",    "DATA\r\n",
+        "RSET\r\n",       ".\r\n",        "BDAT ",        "STARTTLS\r\n", "AUTH PLAIN ",
+        "AUTH LOGIN\r\n", "dXNlcg==\r\n", "cGFzcw==\r\n", "QUIT\r\n"};
     uint32_t at = 0;
     while (at < p->len) {
         bool known = false;
@@ -139,6 +159,7 @@ static void judge_command(const struct smtp_piece *p)
         }
         size_t n = line_length(p->data + at, p->len - at);
         MUST(known && n >= 2 && p->data[at + n - 2] == '\r');
+        judge_secrecy(a, (const char *)p->data + at);
         at += (uint32_t)n;
     }
 }
@@ -151,6 +172,7 @@ static void take_events(struct adversary *a)
     if (a->running && events & (SMTP_EV_TRANSACTION_DONE | SMTP_EV_CLOSED)) {
         judge_results(a);
     }
+    a->tls_asked = a->tls_asked || events & SMTP_EV_STARTTLS;
     if (events & SMTP_EV_CLOSED) {
         judge_text(smtp_client_close_reply(&a->client));
         MUST(smtp_client_deadline_ns(&a->client) == TIME_NEVER_NS);
@@ -165,8 +187,9 @@ static bool take_piece(struct adversary *a)
     }
     MUST(piece.len > 0 && piece.len <= SMTP_COMMAND_MAX);
     if (piece.kind == SMTP_PIECE_COMMAND) {
-        judge_command(&piece);
+        judge_command(a, &piece);
     }
+    MUST(!piece.final_dot || smtp_client_dot_sent(&a->client));
     if (piece.final_dot) {
         a->dot_at = a->history_len;
     }
@@ -205,6 +228,15 @@ static void say_text(struct adversary *a, const char *text)
     say(a, (const uint8_t *)text, strlen(text));
 }
 
+static const char *ehlo_reply(const struct adversary *a)
+{
+    if (a->tls) {
+        return "250-a\r\n250-PIPELINING\r\n250-CHUNKING\r\n250 AUTH PLAIN\r\n";
+    }
+    return a->pipelining ? "250-a\r\n250-PIPELINING\r\n250-CHUNKING\r\n250 STARTTLS\r\n"
+                         : "250-a\r\n250-CHUNKING\r\n250 AUTH LOGIN\r\n";
+}
+
 /* What a good server would say now. */
 static const char *good_reply(const struct adversary *a)
 {
@@ -212,11 +244,19 @@ static const char *good_reply(const struct adversary *a)
     case SMTP_STATE_BANNER:
         return "220-a\r\n220 b\r\n";
     case SMTP_STATE_EHLO:
-        return a->pipelining ? "250-a\r\n250-PIPELINING\r\n250 SIZE 1000\r\n" : "250 a\r\n";
+        return ehlo_reply(a);
+    case SMTP_STATE_STARTTLS:
+        return "220 go\r\n";
+    case SMTP_STATE_AUTH:
+        return "235 yes\r\n";
+    case SMTP_STATE_AUTH_USER:
+    case SMTP_STATE_AUTH_PASSWORD:
+        return "334 \r\n";
     case SMTP_STATE_HELO:
     case SMTP_STATE_RSET:
     case SMTP_STATE_MAIL:
     case SMTP_STATE_RCPT:
+    case SMTP_STATE_CHUNK:
         return "250 2.1.0 ok\r\n";
     case SMTP_STATE_DATA:
         return "354 go\r\n";
@@ -225,6 +265,7 @@ static const char *good_reply(const struct adversary *a)
         return "250-2.0.0 taken\r\n250 2.0.0 as 1234\r\n";
     case SMTP_STATE_QUIT:
         return "221 bye\r\n";
+    case SMTP_STATE_TLS:
     case SMTP_STATE_READY:
     case SMTP_STATE_BODY:
     case SMTP_STATE_CLOSED:
@@ -290,8 +331,25 @@ static void pass(struct adversary *a)
     }
 }
 
+/* A handshake that works, mostly. */
+static void shake_hands(struct adversary *a)
+{
+    uint8_t how = next_byte(a);
+    a->tls_asked = false;
+    if (how < 16) {
+        smtp_client_tls_failed(&a->client, a->now_ns, "no common cipher");
+        return;
+    }
+    smtp_client_tls_done(&a->client, a->now_ns, how % 4 != 0);
+    a->tls = true;
+    a->verified = how % 4 != 0;
+}
+
 static void cooperate(struct adversary *a)
 {
+    if (a->tls_asked) {
+        shake_hands(a);
+    }
     drain(a);
     if (smtp_client_idle(&a->client)) {
         start(a);
@@ -342,17 +400,31 @@ static void step(struct adversary *a)
     }
 }
 
+static void begin_session(struct adversary *a, uint8_t setting)
+{
+    static const struct smtp_timeouts timeouts;
+    const struct smtp_options options = {
+        .tls = setting & 32   ? SMTP_TLS_MUST
+               : setting & 64 ? SMTP_TLS_MAY
+                              : SMTP_TLS_NONE,
+        .chunking = setting & 16,
+        .username = setting & 128 ? "user" : NULL,
+        .password = "pass",
+    };
+    smtp_client_init(&a->client, a->now_ns, "me.example", &timeouts);
+    smtp_client_configure(&a->client, a->now_ns, &options);
+}
+
 void adversary_run(const uint8_t *script, size_t len, struct adversary_totals *totals)
 {
     static struct adversary a;
     static const uint8_t body[] = ".a\r\n..\r\nb\r\n";
     static const uint32_t stuff[] = {0, 4};
-    static const struct smtp_timeouts timeouts;
     a.script = script;
     a.script_end = script + len;
     a.totals = totals;
     a.history_len = 0;
-    a.running = false;
+    a.running = a.tls_asked = a.tls = a.verified = false;
     a.dot_at = NOT_SENT;
     a.now_ns = NS_PER_S;
     uint8_t setting = next_byte(&a);
@@ -364,10 +436,10 @@ void adversary_run(const uint8_t *script, size_t len, struct adversary_totals *t
     a.transaction = (struct smtp_transaction){
         .mail_from = setting & 2 ? "" : "me@z.example",
         .recipients = a.recipients,
-        .n_recipients = 1 + setting / 4 % RECIPIENTS_MAX,
+        .n_recipients = 1 + (setting >> 2 & 3) % RECIPIENTS_MAX,
         .body = {.data = body, .len = sizeof body - 1, .stuff = stuff, .n_stuff = 2},
     };
-    smtp_client_init(&a.client, a.now_ns, "me.example", &timeouts);
+    begin_session(&a, setting);
     start(&a);
     while (a.script < a.script_end) {
         step(&a);

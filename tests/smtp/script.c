@@ -59,9 +59,9 @@ static void note_results(struct run *r)
 
 static void note_events(struct run *r, uint32_t events)
 {
-    note(r, "!%s%s%s\n", events & SMTP_EV_READY ? " ready" : "",
-         events & SMTP_EV_TRANSACTION_DONE ? " done" : "",
-         events & SMTP_EV_CLOSED ? " closed" : "");
+    note(r, "!%s%s%s%s\n", events & SMTP_EV_READY ? " ready" : "",
+         events & SMTP_EV_TRANSACTION_DONE ? " done" : "", events & SMTP_EV_CLOSED ? " closed" : "",
+         events & SMTP_EV_STARTTLS ? " starttls" : "");
     if (events & (SMTP_EV_TRANSACTION_DONE | SMTP_EV_CLOSED)) {
         note_results(r);
     }
@@ -96,7 +96,7 @@ static void check_piece(const struct run *r, const struct smtp_piece *p)
     }
     if (p->final_dot) {
         ck_assert(smtp_client_dot_sent(&r->client));
-        ck_assert_mem_eq(p->data + p->len - 3, ".\r\n", 3);
+        ck_assert(p->kind != SMTP_PIECE_COMMAND || strcmp((const char *)p->data, ".\r\n") == 0);
     }
 }
 
@@ -215,6 +215,15 @@ static void play_line(struct run *r, const char *line)
         note(r, "P\n");
         smtp_client_progress(&r->client, r->now_ns);
         break;
+    case 'K':
+    case 'V':
+        note(r, "%c\n", line[0]);
+        smtp_client_tls_done(&r->client, r->now_ns, line[0] == 'V');
+        break;
+    case 'X':
+        note(r, "%s\n", line);
+        smtp_client_tls_failed(&r->client, r->now_ns, line + 2);
+        break;
     case 'E':
         note(r, "%s\n", line);
         smtp_client_eof(&r->client, r->now_ns, line + 2);
@@ -250,7 +259,11 @@ static void prepare(struct run *r, const struct script *script)
     r->running = false;
     for (uint32_t i = 0; i < SCRIPT_RECIPIENTS_MAX; i++) {
         (void)snprintf(r->addresses[i], sizeof r->addresses[i], "r%u@to.example", i + 1);
-        r->recipients[i] = (struct smtp_recipient){.address = r->addresses[i]};
+        r->recipients[i] = (struct smtp_recipient){
+            .address = r->addresses[i],
+            .notify = script->notify,
+            .orcpt = script->orcpt,
+        };
     }
     if (script->recipient) {
         r->recipients[0].address = script->recipient;
@@ -261,8 +274,11 @@ static void prepare(struct run *r, const struct script *script)
         .n_recipients = script->n_recipients > 0 ? script->n_recipients : 1,
         .body = {.data = (const uint8_t *)message, .len = sizeof message - 1},
         .needs = script->needs,
+        .ret = script->ret,
+        .envid = script->envid,
     };
     smtp_client_init(&r->client, r->now_ns, "me.example", &timeouts);
+    smtp_client_configure(&r->client, r->now_ns, &script->options);
 }
 
 static void replay(struct run *r, const struct script *script, uint32_t cut_at, bool each_byte)

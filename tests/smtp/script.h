@@ -7,9 +7,11 @@
  *       N              smtp_client_start()        Q    smtp_client_quit()
  *       T 300          so many seconds pass       P    the peer acknowledged more of the body
  *       E why          the connection ends
+ *       K, V           the TLS handshake is done; V: and the server is verified
+ *       X why          the TLS handshake failed
  * Out:  C: RCPT TO:<r1@to.example>     the client says this line
  *       N refused                      (in the place of N)
- *       ! ready done closed            events, and after done and closed:
+ *       ! ready done closed starttls   events, and after done and closed:
  *       = delivered dot 250 2.0.0 ok   a result: kind, stage, code, enhanced code, text
  *       # mail 421 4.3.2 bye           closed: the reason
  *
@@ -29,11 +31,17 @@ struct script {
     uint32_t needs;        /* SMTP_NEED_* */
     const char *mail_from; /* [from@me.example] */
     const char *recipient; /* [r1@to.example] */
-    bool pieces_matter;    /* a reply comes too early, which only shows in one piece */
+    struct smtp_options options;
+    enum smtp_ret ret;
+    const char *envid;
+    uint32_t notify; /* this and the next: of all recipients */
+    const char *orcpt;
+    bool pieces_matter; /* a reply comes too early, which only shows in one piece */
 };
 
 /* The message of every transaction, as the script writes it. */
 #define SCRIPT_MESSAGE       "C: Subject: t\nC: \nC: hi\nC: .\n"
+#define SCRIPT_CHUNK         "C: BDAT 18 LAST\nC: Subject: t\nC: \nC: hi\n"
 #define SCRIPT_MESSAGE_BYTES 18 /* for SIZE= */
 
 /* Greeting and EHLO without and with PIPELINING. */

@@ -137,10 +137,23 @@ START_TEST(a_refusal_during_the_body_is_read_before_the_loss_of_the_connection)
 }
 END_TEST
 
+/* A message of this many bytes, of which the first piece is out. */
+static void open_large_body(uint32_t bytes)
+{
+    static uint8_t body[200000];
+    struct smtp_piece piece;
+    ck_assert_uint_le(bytes, sizeof body);
+    memset(body, 'x', bytes);
+    memcpy(body + bytes - 2, "\r\n", 2);
+    setup();
+    transaction.body = (struct smtp_body){.data = body, .len = bytes};
+    open_body();
+    ck_assert(smtp_client_output(&client, now_ns, SMTP_ROOM_MIN, &piece));
+}
+
 START_TEST(the_body_may_stand_still_for_three_minutes)
 {
-    setup();
-    open_body();
+    open_large_body(200000);
     pass(179);
     smtp_client_progress(&client, now_ns);
     pass(179);
@@ -149,6 +162,19 @@ START_TEST(the_body_may_stand_still_for_three_minutes)
     check_result(0, OUTCOME_DEFERRED, OUTCOME_STAGE_BODY, 0);
     ck_assert_str_eq(recipients[0].reply.text, "timed out sending the message");
     ck_assert(!smtp_client_dot_sent(&client));
+}
+END_TEST
+
+START_TEST(a_server_that_takes_less_than_500_bytes_a_second_is_timed_out)
+{
+    open_large_body(200000);
+    uint32_t seconds = 0;
+    for (; recipients[0].kind == OUTCOME_NONE; seconds += 10) {
+        smtp_client_progress(&client, now_ns);
+        pass(10);
+    }
+    ck_assert_uint_eq(seconds, 180 + 200000 / 500);
+    check_result(0, OUTCOME_DEFERRED, OUTCOME_STAGE_BODY, 0);
 }
 END_TEST
 
@@ -303,6 +329,119 @@ START_TEST(replies_with_bare_lf_are_tolerated_and_counted)
 }
 END_TEST
 
+/* What the server offers, and what the message needs. */
+static const struct {
+    const char *keyword;
+    uint32_t needs;
+    bool lacked;
+} lacks[] = {
+    {"SIZE 1", 0, true},
+    {"SIZE 1000", 0, false},
+    {"X", 0, false},
+    {"X", SMTP_NEED_8BITMIME, true},
+    {"X", SMTP_NEED_SMTPUTF8, true},
+    {"8BITMIME", SMTP_NEED_8BITMIME, false},
+    {"REQUIRETLS", SMTP_NEED_REQUIRETLS, true},
+};
+
+START_TEST(the_caller_can_see_that_another_host_may_take_the_message)
+{
+    setup();
+    transaction.needs = lacks[_i].needs;
+    smtp_client_eof(&client, now_ns, "none");
+    smtp_client_init(&client, now_ns, "me.example", &(struct smtp_timeouts){0});
+    ck_assert(smtp_client_start(&client, now_ns, &transaction));
+    open_session(lacks[_i].keyword);
+    ck_assert_int_eq(smtp_client_lacked(&client), lacks[_i].lacked);
+    ck_assert_int_eq(recipients[0].kind, lacks[_i].lacked ? OUTCOME_BOUNCED : OUTCOME_NONE);
+    ck_assert_int_eq(smtp_client_idle(&client), lacks[_i].lacked);
+}
+END_TEST
+
+START_TEST(the_caller_can_see_what_is_in_use)
+{
+    static const struct smtp_options options = {.avoid = SMTP_EXT_PIPELINING};
+    setup();
+    smtp_client_configure(&client, now_ns, &options);
+    server_says("220 mx\r\n");
+    drain();
+    server_says("250-mx\r\n250-PIPELINING\r\n250 DSN\r\n");
+    ck_assert_uint_eq(smtp_client_extensions(&client), SMTP_EXT_DSN);
+    ck_assert(!smtp_client_is_secure(&client));
+    ck_assert(!smtp_client_protocol_error(&client));
+    server_says("what\r\n");
+    ck_assert(smtp_client_protocol_error(&client));
+}
+END_TEST
+
+START_TEST(a_lost_connection_is_no_protocol_error)
+{
+    setup();
+    smtp_client_eof(&client, now_ns, "lost");
+    ck_assert(!smtp_client_protocol_error(&client));
+}
+END_TEST
+
+START_TEST(a_session_is_secure_after_the_handshake)
+{
+    static const struct smtp_options options = {.tls = SMTP_TLS_IMPLICIT};
+    setup();
+    smtp_client_configure(&client, now_ns, &options);
+    ck_assert_uint_eq(smtp_client_next_event(&client), SMTP_EV_STARTTLS);
+    ck_assert(!smtp_client_is_secure(&client));
+    smtp_client_tls_done(&client, now_ns, false);
+    ck_assert(smtp_client_is_secure(&client));
+}
+END_TEST
+
+START_TEST(a_password_with_lf_is_our_own_bug)
+{
+    static const struct smtp_options options = {.username = "user", .password = "pass\n"};
+    setup();
+    smtp_client_configure(&client, now_ns, &options);
+}
+END_TEST
+
+START_TEST(the_longest_commands_fit)
+{
+    static char address[SMTP_PATH_MAX], orcpt[SMTP_ORCPT_MAX + 1], envid[SMTP_ENVID_MAX + 1];
+    memset(address, 'a', sizeof address - 1);
+    memset(orcpt, 'o', sizeof orcpt - 1);
+    memcpy(orcpt, "rfc822;", 7);
+    memset(envid, 'e', sizeof envid - 1);
+    setup();
+    smtp_client_init(&client, now_ns, "me.example", &(struct smtp_timeouts){0});
+    recipients[0] = (struct smtp_recipient){.address = address, .orcpt = orcpt, .notify = 14};
+    transaction.mail_from = address;
+    transaction.envid = envid;
+    transaction.ret = SMTP_RET_FULL;
+    ck_assert(smtp_client_start(&client, now_ns, &transaction));
+    open_session("DSN");
+    drain();
+    server_says("250 ok\r\n");
+    ck_assert_uint_eq(drain(), 9 + 319 + 1 + 29 + 7 + 500 + 2);
+}
+END_TEST
+
+/* One byte more than fits, after encoding. */
+START_TEST(a_longer_envelope_is_refused_by_start)
+{
+    char longer[SMTP_ORCPT_MAX + 2] = "rfc822;";
+    setup();
+    smtp_client_init(&client, now_ns, "me.example", &(struct smtp_timeouts){0});
+    if (_i == 0) {
+        memset(longer, 'e', SMTP_ENVID_MAX - 2);
+        longer[SMTP_ENVID_MAX - 2] = '+';
+        longer[SMTP_ENVID_MAX - 1] = '\0';
+        transaction.envid = longer;
+    } else {
+        memset(longer + 7, 'o', SMTP_ORCPT_MAX - 6);
+        recipients[0].orcpt = longer;
+    }
+    ck_assert(!smtp_client_start(&client, now_ns, &transaction));
+}
+END_TEST
+
 START_TEST(a_closed_session_does_nothing_any_more)
 {
     setup();
@@ -336,7 +475,7 @@ END_TEST
 
 START_TEST(a_session_is_small)
 {
-    ck_assert_uint_le(sizeof(struct smtp_client), 1280);
+    ck_assert_uint_le(sizeof(struct smtp_client), 896);
 }
 END_TEST
 
@@ -354,6 +493,7 @@ int main(void)
                         N_OF(around));
     tcase_add_test(tc, a_refusal_during_the_body_is_read_before_the_loss_of_the_connection);
     tcase_add_test(tc, the_body_may_stand_still_for_three_minutes);
+    tcase_add_test(tc, a_server_that_takes_less_than_500_bytes_a_second_is_timed_out);
     tcase_add_test(tc, progress_lengthens_no_other_wait);
     tcase_add_test(tc, a_connection_lost_in_the_body_defers);
     tcase_add_loop_test(tc, no_more_than_the_limit_of_command_bytes_is_unanswered, 0, 4);
@@ -361,6 +501,14 @@ int main(void)
     tcase_add_test(tc, a_session_is_untouched_until_mail_is_answered);
     tcase_add_test(tc, a_session_that_ends_with_421_instead_of_the_reply_to_mail_is_untouched);
     tcase_add_test(tc, replies_with_bare_lf_are_tolerated_and_counted);
+    tcase_add_loop_test(tc, the_caller_can_see_that_another_host_may_take_the_message, 0,
+                        N_OF(lacks));
+    tcase_add_test(tc, the_caller_can_see_what_is_in_use);
+    tcase_add_test(tc, a_lost_connection_is_no_protocol_error);
+    tcase_add_test(tc, a_session_is_secure_after_the_handshake);
+    tcase_add_test_raise_signal(tc, a_password_with_lf_is_our_own_bug, SIGABRT);
+    tcase_add_test(tc, the_longest_commands_fit);
+    tcase_add_loop_test(tc, a_longer_envelope_is_refused_by_start, 0, 2);
     tcase_add_test(tc, a_closed_session_does_nothing_any_more);
     tcase_add_test(tc, the_callers_timeouts_are_used);
     tcase_add_test(tc, a_session_is_small);

@@ -63,16 +63,33 @@ static const struct script scripts[] = {
      .text = PLAIN1 "S: 450 5.1.1 who\n! done\n= deferred rcpt 450 5.1.1 who\n"},
 
     /* ---- too many recipients (RFC 5321 4.5.3.1.10) */
-    {.name = "452_to_a_recipient_defers_it_and_delivers_to_the_others",
+    {.name = "too_many_recipients_are_handed_back_and_the_others_get_the_message",
      .text =
          PIPE2 "S: 250 ok\nS: 250 ok\nS: 452 4.5.3 too many\nS: 354 go\n" SCRIPT_MESSAGE
-               "S: 250 ok\n! done\n= delivered dot 250 ok\n= deferred rcpt 452 4.5.3 too many\n",
+               "S: 250 ok\n! done\n= delivered dot 250 ok\n= returned rcpt 452 4.5.3 too many\n",
      .n_recipients = 2},
-    {.name = "552_to_a_recipient_is_taken_as_452",
-     .text = PLAIN1 "S: 552 too many recipients\n! done\n"
-                    "= deferred rcpt 552 too many recipients\n"},
-    {.name = "552_with_5_5_3_is_taken_as_452",
-     .text = PLAIN1 "S: 552 5.5.3 too many\n! done\n= deferred rcpt 552 5.5.3 too many\n"},
+    {.name = "452_to_the_first_recipient_cannot_be_about_their_number",
+     .text = PLAIN1 "S: 452 4.5.3 too many\n! done\n= deferred rcpt 452 4.5.3 too many\n"},
+    {.name = "452_about_the_disk_defers",
+     .text =
+         PIPE2 "S: 250 ok\nS: 250 ok\nS: 452 4.3.1 disk full\nS: 354 go\n" SCRIPT_MESSAGE
+               "S: 250 ok\n! done\n= delivered dot 250 ok\n= deferred rcpt 452 4.3.1 disk full\n",
+     .n_recipients = 2},
+    {.name = "552_to_a_later_recipient_is_taken_as_too_many",
+     .text = PIPE2 "S: 250 ok\nS: 250 ok\nS: 552 too many recipients\nS: 354 go\n" SCRIPT_MESSAGE
+                   "S: 250 ok\n! done\n= delivered dot 250 ok\n"
+                   "= returned rcpt 552 too many recipients\n",
+     .n_recipients = 2},
+    {.name = "552_with_5_5_3_is_taken_as_too_many",
+     .text = PIPE2 "S: 250 ok\nS: 250 ok\nS: 552 5.5.3 many\nS: 421 bye\n! closed\n"
+                   "= deferred data 421 bye\n= returned rcpt 552 5.5.3 many\n# data 421 bye\n",
+     .n_recipients = 2},
+    {.name = "552_to_the_first_recipient_bounces",
+     .text = PLAIN1 "S: 552 over quota\n! done\n= bounced rcpt 552 over quota\n"},
+    {.name = "552_about_a_full_mailbox_of_a_later_recipient_bounces",
+     .text = PIPE2 "S: 250 ok\nS: 250 ok\nS: 552 5.2.2 full\nS: 354 go\n" SCRIPT_MESSAGE
+                   "S: 250 ok\n! done\n= delivered dot 250 ok\n= bounced rcpt 552 5.2.2 full\n",
+     .n_recipients = 2},
     {.name = "552_about_a_full_mailbox_bounces",
      .text = PLAIN1 "S: 552 5.2.2 full\n! done\n= bounced rcpt 552 5.2.2 full\n"},
     {.name = "552_about_the_size_for_the_mailbox_bounces",
