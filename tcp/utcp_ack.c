@@ -26,19 +26,23 @@ static void rtt_sample(struct utcp_conn *c, uint32_t rtt_us)
     c->backoff = 0;
 }
 
-/* RFC 7323 4.1: with timestamps even a retransmitted segment gives a sample, to a millisecond. */
+/* RFC 7323 4.1: with timestamps even a retransmitted segment gives a sample, to a millisecond. But
+ * an ACK with D-SACK was caused by a copy that came late, and echoes what came first: the time
+ * since then is our own timeout, and taking it would make the next one longer and longer. */
 static uint32_t rtt_from_echo(const struct utcp_ack_news *news)
 {
     const uint32_t ms = time_ms(news->now_ns) - news->echo_ms;
 
-    if (!news->has_echo || ms > RTO_MAX_US / 1000)
+    if (!news->has_echo || news->dsack || ms > RTO_MAX_US / 1000)
         return 0;
     return (ms == 0 ? 1 : ms) * CLOCK_GRANULARITY_US;
 }
 
 static void take_rtt(struct utcp_conn *c, struct utcp_ack_news *news)
 {
-    const uint32_t rtt_us = news->rtt_us != 0 ? news->rtt_us : rtt_from_echo(news);
+    /* Of a handshake in which our SYN-ACK went twice, the same may be true without D-SACK. */
+    const bool unsure = c->state == UTCP_SYN_RECEIVED && (c->flags & CF_SYN_RTX) != 0;
+    const uint32_t rtt_us = news->rtt_us != 0 || unsure ? news->rtt_us : rtt_from_echo(news);
 
     if (news->acked > 0 && rtt_us != 0)
         rtt_sample(c, rtt_us);

@@ -274,6 +274,7 @@ bool utcp_info(const struct utcp *u, uint64_t now_ns, uint32_t conn, struct utcp
         .retransmissions = c->retransmissions,
         .cwnd_bytes = c->cwnd,
         .ssthresh_bytes = c->ssthresh,
+        .in_flight_bytes = conn_pipe(c),
         .mss_bytes = c->mss,
         .bytes_queued_total = c->bytes_queued,
         .bytes_acked_total = c->bytes_acked,

@@ -189,7 +189,9 @@ struct utcp_seg *utcp_sendq_segment(struct utcp *u, struct utcp_conn *c, uint32_
 bool utcp_sendq_split(struct utcp *u, struct utcp_conn *c, struct utcp_seg *seg, uint32_t len);
 /* How many of `len` bytes from snd_nxt on fit into UTCP_SLICES_MAX slices. */
 uint32_t utcp_sendq_fit(const struct utcp *u, const struct utcp_conn *c, uint32_t len);
-void utcp_sendq_gather(const struct utcp *u, const struct utcp_seg *seg, struct utcp_frame *frame);
+/* The first `len` bytes of seg. */
+void utcp_sendq_gather(const struct utcp *u, const struct utcp_seg *seg, uint32_t len,
+                       struct utcp_frame *frame);
 /* Drops what `ack` covers. */
 void utcp_sendq_ack(struct utcp *u, struct utcp_conn *c, uint32_t ack, struct utcp_ack_news *news);
 /* The first segment is taken as lost and goes out next whatever cwnd says. */

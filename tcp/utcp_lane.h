@@ -68,6 +68,9 @@
 #define SEG_LOST   4u /* to be sent (again) */
 #define SEG_SACKED 8u /* the peer has it; it may still take that back (RFC 2018 8) */
 
+/* Only a part of it fits the path and no segment was free to split it: its front was sent. */
+#define SEG_CUT 16u
+
 struct utcp_seg {
     uint32_t next;
     uint32_t seq;

@@ -20,6 +20,7 @@ struct plan {
     uint32_t seq;
     uint8_t flags;
     uint8_t codepoint;          /* ECN */
+    uint32_t len;               /* of the payload */
     const struct utcp_seg *seg; /* null: no sequence space */
 };
 
@@ -126,7 +127,7 @@ static void build(struct utcp *u, uint64_t now_ns, struct utcp_conn *c, const st
     tcp_len = TCP_LEN + header.options_len;
     frame->n_slices = frame->payload_len = 0;
     if (plan->seg != NULL)
-        utcp_sendq_gather(u, plan->seg, frame);
+        utcp_sendq_gather(u, plan->seg, plan->len, frame);
     ip.payload_len = tcp_len + frame->payload_len;
     utcp_eth_put(frame->head, neighbour_at(u, c->neighbour)->mac, u->config.mac,
                  ip_eth_type(family));
@@ -157,14 +158,18 @@ static void send_segment(struct utcp *u, uint64_t now_ns, struct utcp_conn *c, s
                          struct utcp_frame *frame)
 {
     const bool new_data = seg->len > 0 && seg->tx_count == 0;
-    struct plan plan = {.seq = seg->seq, .flags = TCP_ACK, .seg = seg};
+    const bool cut = seg->len > c->mss;
+    struct plan plan = {.seq = seg->seq, .flags = TCP_ACK, .len = seg->len, .seg = seg};
 
+    INVARIANT_HOT((seg->flags & SEG_SACKED) == 0); /* the peer has it */
     plan.flags |= utcp_ecn_flags(c, new_data);
     plan.codepoint = utcp_ecn_codepoint(c, new_data);
     if ((seg->flags & SEG_SYN) != 0)
         plan.flags =
             (c->state == UTCP_SYN_SENT ? TCP_SYN : TCP_SYN | TCP_ACK) | utcp_ecn_syn_flags(c);
-    if ((seg->flags & SEG_FIN) != 0)
+    if (cut)
+        plan.len = c->mss;
+    if ((seg->flags & SEG_FIN) != 0 && !cut)
         plan.flags |= TCP_FIN;
     if (seg->len > 0 && seq_gt(c->snd_push, seg->seq) && seq_leq(c->snd_push, seg->seq + seg->len))
         plan.flags |= TCP_PSH;
@@ -179,6 +184,8 @@ static void send_segment(struct utcp *u, uint64_t now_ns, struct utcp_conn *c, s
     utcp_recovery_on_send(c, seg, now_ns);
     utcp_pace_sent(u, now_ns, c, seg->len);
     utcp_sendq_sent(c, seg, now_ns);
+    if (cut)
+        seg->flags |= SEG_CUT;
     c->last_send_ms = time_ms(now_ns);
     build(u, now_ns, c, &plan, frame);
     if (c->rtx_deadline_ns == TIME_NEVER_NS || (seg->tx_count == 1 && utcp_tlp_may_probe(c)))
@@ -219,8 +226,8 @@ static bool emit_lost(struct utcp *u, uint64_t now_ns, struct utcp_conn *c,
         return false;
     if ((c->flags & CF_RTX_NOW) == 0 && !utcp_pace_allows(u, now_ns, c))
         return false;
-    if (seg->len > c->mss && !utcp_sendq_split(u, c, seg, c->mss))
-        return starve(u, c);
+    if (seg->len > c->mss)
+        (void)utcp_sendq_split(u, c, seg, c->mss); /* if not, its front goes alone */
     c->flags &= ~CF_RTX_NOW;
     send_segment(u, now_ns, c, seg, frame);
     return true;

@@ -130,16 +130,17 @@ void utcp_path_too_big(struct utcp *u, uint64_t now_ns, struct utcp_conn *c, uin
     remember_mtu(u, now_ns, c);
 }
 
-/* Not remembered before something was acknowledged: the host may just be down. */
+/* Not remembered before something was acknowledged: the host may just be down. What counts is how
+ * long the packet is: the peer's MSS may keep it far below our MTU. */
 void utcp_path_black_hole(struct utcp *u, struct utcp_conn *c)
 {
-    const uint32_t mtu = c->mtu > IPV6_MTU_FLOOR ? IPV6_MTU_FLOOR : IPV4_MTU_FLOOR;
     const uint32_t options_len = (c->flags & CF_TIMESTAMPS) != 0 ? TCP_TS_LEN : 0;
+    const uint32_t packet = seg_at(u, c->seg_head)->len + options_len + conn_headers_len(c);
 
     if (c->timeouts + 1u < BLACK_HOLE_TIMEOUTS || !conn_is_synchronized(c) || c->snd_wnd == 0 ||
-        seg_at(u, c->seg_head)->len + options_len + conn_headers_len(c) <= mtu)
+        packet <= mtu_floor(c))
         return;
-    if (lower_mtu(u, c, mtu))
+    if (lower_mtu(u, c, packet > IPV6_MTU_FLOOR ? IPV6_MTU_FLOOR : IPV4_MTU_FLOOR))
         COUNT(u, mtu_black_holes);
 }
 

@@ -204,12 +204,13 @@ uint32_t utcp_sendq_fit(const struct utcp *u, const struct utcp_conn *c, uint32_
     return fit < len ? fit : len;
 }
 
-void utcp_sendq_gather(const struct utcp *u, const struct utcp_seg *seg, struct utcp_frame *frame)
+void utcp_sendq_gather(const struct utcp *u, const struct utcp_seg *seg, uint32_t len,
+                       struct utcp_frame *frame)
 {
-    uint32_t chunk = seg->chunk, off = seg->chunk_off, left = seg->len;
+    uint32_t chunk = seg->chunk, off = seg->chunk_off, left = len;
 
     frame->n_slices = 0;
-    frame->payload_len = seg->len;
+    frame->payload_len = len;
     while (left > 0) {
         const struct utcp_chunk *at = chunk_at(u, chunk);
         const uint32_t n = at->len - off < left ? at->len - off : left;
@@ -307,6 +308,8 @@ void utcp_sendq_ack(struct utcp *u, struct utcp_conn *c, uint32_t ack, struct ut
         if (n < seg_seq_len(seg)) {
             seg_trim(u, c, seg, n);
             bytes += n;
+            if ((seg->flags & SEG_CUT) != 0)
+                utcp_sendq_mark_lost(u, c, c->seg_head); /* the rest was not sent */
             break;
         }
         bytes += seg->len;
@@ -396,6 +399,7 @@ struct utcp_seg *utcp_sendq_first_lost(struct utcp *u, struct utcp_conn *c)
 void utcp_sendq_sent(struct utcp_conn *c, struct utcp_seg *seg, uint64_t now_ns)
 {
     seg_unmark(c, seg);
+    seg->flags &= (uint8_t)~SEG_CUT;
     seg->tx_us = time_us(now_ns);
     if (seg->tx_count < UINT8_MAX)
         seg->tx_count++;

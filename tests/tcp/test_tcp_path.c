@@ -102,6 +102,59 @@ START_TEST(what_vanishes_three_times_goes_in_smaller_pieces)
 }
 END_TEST
 
+/* The peer's MSS keeps packets below 1280 already: then 576 is the way out. */
+START_TEST(a_black_hole_below_the_usual_sizes_is_found_too)
+{
+    wire_open(w, NULL);
+    wire_connect(w);
+    wire_out(w, "S 0");
+    wire_in(w, "S. 0 ack 1 win 65535 <mss 1100>");
+    wire_out(w, ". 1 ack 1");
+    wire_send(w, 1100);
+    wire_out(w, "P. 1+1100");
+    for (uint64_t ms = 20; ms < 1400; ms += 20) {
+        wire_at(w, ms);
+        while (wire_frame_out(w))
+            ;
+    }
+    wire_at(w, 1400);
+    wire_out(w, v6() ? "P. 1+1100" : ". 1+536"); /* every IPv6 path carries 1280 */
+    wire_close(w);
+}
+END_TEST
+
+/* All segments of the lane are in flight, and each is too long now. */
+START_TEST(smaller_pieces_need_no_free_segment)
+{
+    struct utcp_config config = wire_config();
+    const uint32_t step = v6() ? 1220 : 1240;
+
+    config.limits.segments = 3;
+    wire_open(w, &config);
+    wire_establish(w);
+    wire_send(w, 3 * 1460);
+    wire_out(w, ". 1+1460");
+    wire_out(w, ". 1461+1460");
+    wire_out(w, "P. 2921+1460");
+    wire_icmp_in(w, ICMP_UNREACHABLE, ICMP_CODE_FRAG_NEEDED, 1280, 1);
+    ck_assert_uint_eq(wire_usage(w).segments, 3);
+    ck_assert(wire_frame_out(w));
+    ck_assert_ptr_eq(wire_tcp(w) + TCP_LEN + step, w->bytes + w->bytes_len);
+    wire_at(w, 100);
+    while (wire_frame_out(w))
+        ;
+    wire_in(w, v6() ? ". 1 ack 1221" : ". 1 ack 1241");
+    wire_out(w, v6() ? ". 1221+240" : ". 1241+220"); /* the rest of the first */
+    wire_in(w, ". 1 ack 1461");
+    wire_at(w, 5000);
+    while (wire_frame_out(w))
+        ;
+    wire_in(w, ". 1 ack 4381");
+    ck_assert_uint_eq(wire_usage(w).segments, 0);
+    wire_close(w);
+}
+END_TEST
+
 START_TEST(a_host_that_is_down_is_no_black_hole_for_others)
 {
     wire_open(w, NULL);
@@ -456,6 +509,8 @@ static void add_tests(TCase *tcase)
     tcase_add_test(tcase, a_smaller_mtu_is_remembered_for_the_next_connections_for_ten_minutes);
     tcase_add_test(tcase, fragmentation_needed_without_a_size_goes_down_one_plateau);
     tcase_add_test(tcase, what_vanishes_three_times_goes_in_smaller_pieces);
+    tcase_add_test(tcase, a_black_hole_below_the_usual_sizes_is_found_too);
+    tcase_add_test(tcase, smaller_pieces_need_no_free_segment);
     tcase_add_test(tcase, a_host_that_is_down_is_no_black_hole_for_others);
     tcase_add_test(tcase, short_segments_that_vanish_say_nothing_of_the_mtu);
     tcase_add_test(tcase, new_data_is_ect_and_nothing_else_is);

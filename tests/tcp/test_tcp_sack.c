@@ -405,6 +405,31 @@ START_TEST(an_echo_older_than_the_retransmission_undoes_the_reaction)
 }
 END_TEST
 
+/* The ACKs of the first copy were lost: its echo is as old as our timeout was long. */
+START_TEST(an_ack_of_a_late_copy_is_no_round_trip)
+{
+    char text[96];
+    uint32_t ts;
+
+    wire_open(w, NULL);
+    wire_connect(w);
+    wire_out(w, "S 0");
+    wire_at(w, 20);
+    wire_in(w, "S. 0 ack 1 win 65535 <mss 1460, sackok, ts 1 0>");
+    wire_out(w, ". 1 ack 1");
+    wire_send(w, 100);
+    wire_out(w, "P. 1+100");
+    ts = w->got.options.ts_value;
+    wire_at(w, 2000);
+    wire_out(w, "P. 1+100");
+    wire_at(w, 2020);
+    (void)snprintf(text, sizeof text, ". 1 ack 101 <ts 2 %u, sack 1 101>", ts);
+    wire_in(w, text);
+    ck_assert_uint_eq(wire_info(w).rtt_us_smoothed, 20000);
+    wire_close(w);
+}
+END_TEST
+
 /* ---- CUBIC ----------------------------------------------------------------------------------- */
 
 static struct utcp_conn conn;
@@ -534,6 +559,7 @@ static void add_tests(TCase *tcase)
     tcase_add_test(tcase, an_unanswered_probe_is_followed_by_the_timeout);
     tcase_add_test(tcase, a_dsack_for_every_retransmission_undoes_the_reaction);
     tcase_add_test(tcase, an_echo_older_than_the_retransmission_undoes_the_reaction);
+    tcase_add_test(tcase, an_ack_of_a_late_copy_is_no_round_trip);
     tcase_add_test(tcase, cubic_gives_up_three_tenths_and_is_back_after_k);
     tcase_add_test(tcase, cubic_on_a_short_path_is_at_least_as_fast_as_reno);
     tcase_add_test(tcase, a_second_loss_below_the_last_maximum_gives_way_to_others);

@@ -10,6 +10,9 @@
  *   - EOF comes exactly behind the last byte, a connection ends NORMAL only with all acknowledged;
  *   - a connection that nobody disturbs does not end in any other way;
  *   - everything ends within SIM_END_NS, and then every pool is full and every reference back;
+ *   - what is in flight grows only up to cwnd (and a few segments that RFCs allow beyond it);
+ *   - the next deadline of a stack is never further away than its longest timer;
+ *   - nothing that was SACKed is sent again (an invariant of the stack, on here);
  *   - the stacks' own invariants (utcp_check) after every step that a die picks.
  */
 #ifndef WIREPOST_TESTS_SIM_H
@@ -48,6 +51,13 @@ struct sim_link {
     uint32_t loss, duplicate, corrupt, reorder; /* per million frames */
     uint64_t outage_every_ns, outage_ns;        /* on average; 0: none */
     uint64_t dead_from_ns;                      /* nothing passes from then on */
+    uint32_t burst_begin, burst_loss; /* per million frames: a bad time begins; loss in it */
+    uint64_t burst_until_ns;
+    uint32_t thin_acks; /* per million pure ACKs: lost, but never two in a row */
+    bool thinned;
+    uint32_t mtu;  /* longer packets do not pass; 0: all do */
+    bool mtu_told; /* ... and ICMP says so */
+    uint32_t mark; /* per million ECT packets: marked CE */
     uint64_t outage_from_ns, outage_to_ns;
     uint64_t busy_until_ns;
 };
@@ -76,6 +86,7 @@ struct sim_end {
     bool shuts_first; /* without waiting for the peer's EOF */
     bool releases_early;
     bool connected, refused_once, fin, eof, closed, gone, aborted;
+    uint32_t in_flight, cwnd; /* when it was looked at last */
     enum utcp_close_reason reason;
 };
 
@@ -95,6 +106,7 @@ struct sim_host {
     struct sim_event inbox[64];
     uint32_t inbox_count;
     uint64_t timer_ns; /* for which a poll is in the heap */
+    uint64_t upsets;   /* timeouts and undone reactions: what was lost may count as out again */
 };
 
 struct sim {
@@ -127,6 +139,8 @@ void sim_app_choose(struct sim *sim);
 void sim_app_open(struct sim *sim, struct sim_pair *pair);
 void sim_app_event(struct sim *sim, uint32_t host, const struct utcp_event *event);
 void sim_app_tick(struct sim *sim, struct sim_pair *pair, uint32_t end);
+/* After each turn of a host: windows and timers are within bounds. */
+void sim_app_check_bounds(struct sim *sim, uint32_t host);
 void sim_app_check_end(struct sim *sim);
 
 /* sim_world.c */

@@ -59,6 +59,16 @@ static void direction_choose(struct sim *sim, struct sim_link *link)
         link->queue_bytes = (uint32_t)sim_log_range(rng, 8000, 500000);
     }
     if (sim_below(rng, 4) == 0) {
+        link->burst_begin = (uint32_t)sim_below(rng, 20000);
+        link->burst_loss = 300000 + (uint32_t)sim_below(rng, 600000);
+    }
+    link->thin_acks = maybe(sim, 4, 500000);
+    link->mark = maybe(sim, 4, 100000);
+    if (sim_below(rng, 6) == 0) {
+        link->mtu = (sim->family == 6 ? 1280 : 576) + (uint32_t)sim_below(rng, 900);
+        link->mtu_told = sim_below(rng, 2) == 0;
+    }
+    if (sim_below(rng, 4) == 0) {
         link->outage_every_ns = sim_log_range(rng, NS_PER_S, 20 * NS_PER_S);
         link->outage_ns = sim_log_range(rng, NS_PER_MS, link->outage_every_ns / 20);
         link->outage_from_ns = sim->now_ns + sim_below(rng, 2 * link->outage_every_ns);
@@ -68,7 +78,8 @@ static void direction_choose(struct sim *sim, struct sim_link *link)
 
 static bool is_lossy(const struct sim_link *link)
 {
-    return link->loss + link->corrupt > 0 || link->outage_ns > 0 || link->bytes_per_s > 0;
+    return link->loss + link->corrupt + link->burst_begin + link->thin_acks + link->mtu > 0 ||
+           link->outage_ns > 0 || link->bytes_per_s > 0;
 }
 
 void sim_link_choose(struct sim *sim)
@@ -91,6 +102,81 @@ static bool in_outage(struct sim *sim, struct sim_link *link)
         link->outage_to_ns = link->outage_from_ns + link->outage_ns;
     }
     return sim->now_ns >= link->outage_from_ns || sim->now_ns >= link->dead_from_ns;
+}
+
+#define BURST_NS (50 * NS_PER_MS)
+
+/* Loss comes alone, or in bad times. */
+static bool is_lost(struct sim *sim, struct sim_link *link)
+{
+    if (sim_chance(&sim->rng, link->burst_begin))
+        link->burst_until_ns = sim->now_ns + sim_below(&sim->rng, BURST_NS);
+    if (sim->now_ns < link->burst_until_ns && sim_chance(&sim->rng, link->burst_loss))
+        return true;
+    return sim_chance(&sim->rng, link->loss);
+}
+
+static bool is_pure_ack(const struct utcp_frame *frame)
+{
+    return frame->l4_len > 0 && frame->payload_len == 0 &&
+           frame->head[frame->head_len - frame->l4_len + 13] == TCP_ACK;
+}
+
+/* As modems and Wi-Fi do: of two ACKs that wait, one goes. */
+static bool is_thinned(struct sim *sim, struct sim_link *link, const struct utcp_frame *frame)
+{
+    if (!is_pure_ack(frame))
+        return false;
+    link->thinned = !link->thinned && sim_chance(&sim->rng, link->thin_acks);
+    return link->thinned;
+}
+
+/* What a router on the way would say (RFC 1191, RFC 8201). */
+static void tell_too_big(struct sim *sim, uint32_t from, const uint8_t *frame)
+{
+    const uint8_t family = sim->family;
+    const uint8_t *ip = frame + ETH_LEN;
+    const uint32_t quoted = ip_header_len(family) + 8;
+    const struct utcp_ip_header header = {
+        .src = ip + (family == 6 ? 24 : 16),
+        .dst = ip + (family == 6 ? 8 : 12),
+        .payload_len = ICMP_LEN + quoted,
+        .family = family,
+        .proto = family == 6 ? IP_PROTO_ICMP6 : IP_PROTO_ICMP,
+    };
+    struct sim_event event = {.kind = SIM_FRAME, .host = from};
+    uint32_t sum = 0;
+    uint8_t *icmp;
+    bool odd = false;
+
+    event.at_ns = sim->now_ns + sim->link[from].delay_ns;
+    event.len = ETH_LEN + ip_header_len(family) + ICMP_LEN + quoted;
+    event.frame = calloc(1, event.len);
+    INVARIANT(event.frame != NULL);
+    utcp_eth_put(event.frame, frame + 6, frame, ip_eth_type(family));
+    icmp = event.frame + ETH_LEN + utcp_ip_put(event.frame + ETH_LEN, &header);
+    icmp[0] = family == 6 ? ICMP6_TOO_BIG : ICMP_UNREACHABLE;
+    icmp[1] = family == 6 ? 0 : ICMP_CODE_FRAG_NEEDED;
+    be16_put(icmp + 6, (uint16_t)sim->link[from].mtu);
+    memcpy(icmp + ICMP_LEN, ip, quoted);
+    if (family == 6)
+        sum = utcp_sum_pseudo(6, header.src, header.dst, IP_PROTO_ICMP6, header.payload_len);
+    be16_put(icmp + 2, (uint16_t)~utcp_sum_fold(utcp_sum_add(sum, icmp, header.payload_len, &odd)));
+    sim_schedule(sim, event);
+}
+
+/* A queue that grows marks what it may instead of losing it later. */
+static void mark(struct sim *sim, const struct sim_link *link, uint8_t *ip)
+{
+    if (!sim_chance(&sim->rng, link->mark))
+        return;
+    if (sim->family == 6 && (ip[1] & 0x30) == 0x20) {
+        ip[1] |= 0x30;
+    } else if (sim->family == 4 && (ip[1] & 3) == 2) {
+        ip[1] |= 3;
+        be16_put(ip + 10, 0);
+        be16_put(ip + 10, utcp_checksum(ip, IPV4_LEN));
+    }
 }
 
 /* When the frame leaves the bottleneck; TIME_NEVER_NS when its queue is full. */
@@ -156,10 +242,19 @@ void sim_link_send(struct sim *sim, uint32_t from, const struct utcp_frame *fram
     }
     INVARIANT(len == frame->head_len + frame->payload_len);
     leave_ns = bottleneck(sim, link, len);
-    if (leave_ns == TIME_NEVER_NS || in_outage(sim, link) || sim_chance(&sim->rng, link->loss)) {
+    if (link->mtu != 0 && len - ETH_LEN > link->mtu) {
+        sim_trace_frame(sim, from, bytes, len, "too big");
+        if (link->mtu_told)
+            tell_too_big(sim, from, bytes);
+        return;
+    }
+    if (leave_ns == TIME_NEVER_NS || in_outage(sim, link) || is_lost(sim, link) ||
+        is_thinned(sim, link, frame)) {
         sim_trace_frame(sim, from, bytes, len, "lost");
         return;
     }
+    if (frame->l4_len > 0)
+        mark(sim, link, bytes + ETH_LEN);
     sim_trace_frame(sim, from, bytes, len, "");
     deliver(sim, from, leave_ns, bytes, len);
     if (sim_chance(&sim->rng, link->duplicate))

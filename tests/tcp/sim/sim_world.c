@@ -165,6 +165,7 @@ static void host_poll(struct sim *sim, uint32_t h)
         sim_app_event(sim, h, &event);
     while (utcp_output(host->u, sim->now_ns, &frame))
         sim_link_send(sim, h, &frame);
+    sim_app_check_bounds(sim, h);
     if (sim_below(&sim->rng, 64) == 0)
         utcp_check(host->u);
     host_timer(sim, h);
