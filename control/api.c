@@ -110,6 +110,7 @@ static const char *const inject_params[] = {"sender",  "mail_from", "rcpt_to", "
 static const char *const list_params[] = {"sender", "domain", "state", "limit", "after", NULL};
 static const char *const id_params[] = {"id", NULL};
 static const char *const events_params[] = {"after", "types", "follow", NULL};
+static const char *const name_params[] = {"name", NULL};
 static const char *const drain_params[] = {"on", "wait", NULL};
 
 static const struct method methods[] = {
@@ -123,6 +124,10 @@ static const struct method methods[] = {
     {"stats", RPC_READER, api_stats, none},
     {"events", RPC_READER, api_events, events_params},
     {"lanes", RPC_READER, api_lanes, none},
+    {"routes.list", RPC_READER, api_routes_list, none},
+    {"routes.pause", RPC_ADMIN, api_routes_pause, name_params},
+    {"routes.resume", RPC_ADMIN, api_routes_resume, name_params},
+    {"routes.test", RPC_ADMIN, api_routes_test, name_params},
     {"drain", RPC_ADMIN, api_drain, drain_params},
 };
 

@@ -12,6 +12,10 @@ void api_message_why(struct rpc_request *request);
 void api_stats(struct rpc_request *request);
 void api_lanes(struct rpc_request *request);
 void api_events(struct rpc_request *request);
+void api_routes_list(struct rpc_request *request);
+void api_routes_pause(struct rpc_request *request);
+void api_routes_resume(struct rpc_request *request);
+void api_routes_test(struct rpc_request *request);
 void api_config_get(struct rpc_request *request);
 void api_config_check(struct rpc_request *request);
 

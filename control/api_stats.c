@@ -27,9 +27,8 @@ static json_t *messages_json(const struct ctl *ctl)
 
 static json_t *path_json(const struct path_stat *path)
 {
-    char source[IP_ADDR_TEXT_MAX];
     json_t *object = ctl_must(json_object());
-    (void)json_object_set_new(object, "source", json_string(ip_addr_format(&path->source, source)));
+    (void)json_object_set_new(object, "source", json_string(path->source));
     (void)json_object_set_new(object, "site", json_string(path->site));
     (void)json_object_set_new(object, "sent", integer(path->sent));
     (void)json_object_set_new(object, "delivered", integer(path->delivered));

@@ -29,6 +29,7 @@
 
 struct ctl_lanes;
 struct plan;
+struct relays;
 struct rpc_server;
 
 /* Since start; recipients but for accepted, finished. */
@@ -50,9 +51,11 @@ struct ctl {
     struct path_stats paths;
     struct ctl_counts counts;
     struct plan *plan;
+    struct relays *relays;
     uint64_t random; /* state of ctl_random() */
     int64_t started_ms;
     bool draining;           /* nothing new is started */
+    uint64_t stop_ms;        /* loop time when stopping began */
     bool stopping;           /* nothing new is accepted either: SIGTERM */
     uint32_t resolving;      /* jobs that wait for DNS */
     uv_timer_t due_timer;    /* the queue's next deadline */

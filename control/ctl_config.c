@@ -309,9 +309,9 @@ static void parse_dataplane(struct ctl_parse *p)
 
 bool ctl_config_parse(json_t *root, struct ctl_config *ret_config, struct config_errors *errors)
 {
-    static const char *const keys[] = {"hostname", "run_dir",  "spool",  "control",
-                                       "dns",      "delivery", "limits", "dataplane",
-                                       "pools",    "senders",  NULL};
+    static const char *const keys[] = {"hostname", "run_dir",  "spool",   "control",
+                                       "dns",      "delivery", "limits",  "dataplane",
+                                       "pools",    "routes",   "senders", NULL};
     *ret_config = (struct ctl_config){0};
     if (!json_is_object(root)) {
         config_error_add(errors, "", "must be a JSON object");
@@ -332,6 +332,7 @@ bool ctl_config_parse(json_t *root, struct ctl_config *ret_config, struct config
     parse_limits(&p);
     parse_numbers(&p);
     parse_dataplane(&p);
+    ctl_config_parse_routes(&p);
     ctl_config_parse_senders(&p);
     if (errors->count == p.errors_before) {
         check_arena(&p);
@@ -373,6 +374,7 @@ void ctl_config_free(struct ctl_config *config)
         free(config->senders[i].domains);
     }
     free(config->senders);
+    free(config->routes);
     free(config->dp_json);
     dp_config_free(&config->dp);
     json_decref(config->effective);

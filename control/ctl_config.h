@@ -15,11 +15,25 @@
 #define CTL_PATH_MAX    1024u
 #define CTL_SERVERS_MAX 8u
 #define CTL_SENDERS_MAX 10000u
+#define CTL_ROUTES_MAX  64u
+#define CTL_CHAIN_MAX   8u
+
+/* A relay. */
+struct ctl_route {
+    char name[CONFIG_NAME_MAX];
+    char host[256]; /* A-labels, or "[192.0.2.1]" */
+    uint16_t port;
+    uint32_t connections, messages_per_connection, idle_ms;
+};
 
 struct ctl_sender {
     char name[CONFIG_NAME_MAX];
     enum strategy_kind strategy;
-    uint32_t pool; /* index in dp.pools */
+    bool has_pool;
+    uint32_t pool;                  /* index in dp.pools */
+    uint32_t shared[CTL_CHAIN_MAX]; /* routes of strategy shared, in the order to use them */
+    uint32_t n_shared;
+    uint32_t custom; /* route of strategy custom; UINT32_MAX: none */
     char *
         *domains; /* return paths of these domains belong to this sender when `inject` names none */
     size_t n_domains;
@@ -62,6 +76,8 @@ struct ctl_config {
     size_t dp_json_len;
     uint64_t dp_hash; /* chan_config_hash() of it */
 
+    struct ctl_route *routes;
+    uint32_t n_routes;
     struct ctl_sender *senders; /* sorted by name */
     uint32_t n_senders;
 };
@@ -74,6 +90,7 @@ void ctl_config_free(struct ctl_config *config);
 
 /* Index by name, or by the domain of a return path (a subdomain counts too); UINT32_MAX: none. */
 uint32_t ctl_config_sender(const struct ctl_config *config, const char *name);
+uint32_t ctl_config_route(const struct ctl_config *config, const char *name);
 uint32_t ctl_config_sender_of_domain(const struct ctl_config *config, const char *domain);
 
 #endif

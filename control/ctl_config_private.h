@@ -11,7 +11,8 @@ struct ctl_parse {
     json_t *effective;    /* a copy of the file; defaults are filled in as it is read */
 };
 
-/* "senders"; after "pools". */
+void ctl_config_parse_routes(struct ctl_parse *p);
+/* "senders"; after "pools" and "routes". */
 void ctl_config_parse_senders(struct ctl_parse *p);
 
 #endif

@@ -23,12 +23,89 @@ static void parse_strategy(struct ctl_parse *p, const char *path, json_t *object
     (void)json_object_set_new(object, "strategy", json_string(text));
     if (!strategy_kind_parse(text, &sender->strategy)) {
         config_error_add(p->errors, child,
-                         "\"%s\" is not a strategy; this version has \"dedicated\"", text);
-    } else if (sender->strategy != STRATEGY_DEDICATED) {
-        config_error_add(p->errors, child,
-                         "\"%s\" needs routes, which this version does not have yet; write "
-                         "\"dedicated\"",
+                         "\"%s\" is not a strategy; write \"dedicated\", \"shared\" or \"custom\"",
                          text);
+    } else if (sender->strategy == STRATEGY_AUTO) {
+        config_error_add(
+            p->errors, child,
+            "\"auto\" is not in this version yet; write \"dedicated\", \"shared\" or \"custom\"");
+    }
+}
+
+/* The index of a route that a sender names. */
+static bool named_route(struct ctl_parse *p, const char *path, const json_t *value,
+                        uint32_t *ret_route)
+{
+    const char *name = json_string_value(value);
+    uint32_t route = name ? ctl_config_route(p->config, name) : UINT32_MAX;
+    if (route == UINT32_MAX) {
+        config_error_add(p->errors, path, "there is no route \"%s\" in \"routes\"",
+                         name ? name : "");
+        return false;
+    }
+    *ret_route = route;
+    return true;
+}
+
+static void parse_shared(struct ctl_parse *p, const char *path, json_t *object,
+                         struct ctl_sender *sender)
+{
+    char list[CONFIG_PATH_MAX], child[CONFIG_PATH_MAX];
+    json_t *chain = json_object_get(object, "shared");
+    size_t n = json_array_size(chain);
+    config_path_join(list, path, "shared");
+    if ((chain && !json_is_array(chain)) || n > CTL_CHAIN_MAX ||
+        (n == 0 && sender->strategy == STRATEGY_SHARED)) {
+        config_error_add(p->errors, list, "must be a list of 1 to %u names of routes",
+                         CTL_CHAIN_MAX);
+        return;
+    }
+    if (n > 0 && sender->strategy != STRATEGY_SHARED) {
+        config_error_add(p->errors, list,
+                         sender->strategy == STRATEGY_CUSTOM
+                             ? "a custom sender never uses shared routes: leave it out"
+                             : "only a sender of strategy \"shared\" has routes in this version");
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (named_route(p, config_path_item(child, list, i), json_array_get(chain, i),
+                        &sender->shared[sender->n_shared])) {
+            sender->n_shared++;
+        }
+    }
+}
+
+static void parse_custom(struct ctl_parse *p, const char *path, json_t *object,
+                         struct ctl_sender *sender)
+{
+    char child[CONFIG_PATH_MAX];
+    json_t *value = json_object_get(object, "custom");
+    config_path_join(child, path, "custom");
+    sender->custom = UINT32_MAX;
+    if (value && sender->strategy != STRATEGY_CUSTOM) {
+        config_error_add(p->errors, child, "only a sender of strategy \"custom\" has one");
+    } else if (value || sender->strategy == STRATEGY_CUSTOM) {
+        (void)named_route(p, child, value, &sender->custom);
+    }
+}
+
+/* A custom sender's own provider is nobody's shared relay, or its mail would leave by a shared one.
+ */
+static void check_custom_routes(struct ctl_parse *p)
+{
+    for (uint32_t i = 0; i < p->config->n_senders; i++) {
+        for (uint32_t k = 0; k < p->config->n_senders; k++) {
+            const struct ctl_sender *a = &p->config->senders[i], *b = &p->config->senders[k];
+            for (uint32_t r = 0; r < b->n_shared; r++) {
+                if (a->custom == b->shared[r]) {
+                    char path[CONFIG_PATH_MAX];
+                    config_path_join(path, "/senders", a->name);
+                    config_error_add(p->errors, config_path_join(path, path, "custom"),
+                                     "\"%s\" is a shared route of the sender \"%s\"",
+                                     p->config->routes[a->custom].name, b->name);
+                }
+            }
+        }
     }
 }
 
@@ -36,14 +113,23 @@ static void parse_pool(struct ctl_parse *p, const char *path, json_t *object,
                        struct ctl_sender *sender)
 {
     char name[CONFIG_NAME_MAX], child[CONFIG_PATH_MAX];
-    if (!config_get_text(p->errors, path, object, "pool", true, name, sizeof name)) {
+    bool needed = sender->strategy == STRATEGY_DEDICATED;
+    if (!config_get_text(p->errors, path, object, "pool", needed, name, sizeof name)) {
+        return;
+    }
+    if (sender->strategy == STRATEGY_SHARED) {
+        config_error_add(p->errors, config_path_join(child, path, "pool"),
+                         "a shared sender never uses own addresses: leave it out");
         return;
     }
     config_path_join(child, path, "pool");
     sender->pool = pool_index(&p->config->dp, name);
     if (sender->pool == UINT32_MAX) {
         config_error_add(p->errors, child, "there is no pool \"%s\" in \"pools\"", name);
-    } else if (p->config->dp.pools[sender->pool].n_addresses == 0) {
+        return;
+    }
+    sender->has_pool = true;
+    if (p->config->dp.pools[sender->pool].n_addresses == 0) {
         config_error_add(p->errors, child,
                          "pool \"%s\" has no address: bind some to it in \"addresses\" of a queue",
                          name);
@@ -91,7 +177,7 @@ static void parse_domains(struct ctl_parse *p, const char *path, json_t *object,
 
 static void parse_sender(struct ctl_parse *p, const char *name, json_t *object)
 {
-    static const char *const keys[] = {"domains", "strategy", "pool", NULL};
+    static const char *const keys[] = {"domains", "strategy", "pool", "shared", "custom", NULL};
     struct ctl_sender *sender = &p->config->senders[p->config->n_senders];
     char path[CONFIG_PATH_MAX];
     config_path_join(path, "/senders", name);
@@ -109,6 +195,8 @@ static void parse_sender(struct ctl_parse *p, const char *name, json_t *object)
     config_check_keys(p->errors, path, object, keys);
     parse_strategy(p, path, object, sender);
     parse_pool(p, path, object, sender);
+    parse_shared(p, path, object, sender);
+    parse_custom(p, path, object, sender);
     parse_domains(p, path, object, sender);
 }
 
@@ -156,6 +244,7 @@ void ctl_config_parse_senders(struct ctl_parse *p)
     }
     qsort(p->config->senders, p->config->n_senders, sizeof p->config->senders[0], by_name);
     check_domains_once(p);
+    check_custom_routes(p);
 }
 
 uint32_t ctl_config_sender(const struct ctl_config *config, const char *name)

@@ -15,6 +15,7 @@
 #include "control/drain.h"
 #include "control/lanes.h"
 #include "control/plan.h"
+#include "control/relay.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -26,6 +27,8 @@
 #include <unistd.h>
 
 #define STOP_LOOK_MS 20
+#define RELAY_STOP_MS                                                                              \
+    35000 /* transactions of relays that run longer are cut; their slots tell the next start */
 
 static const char help[] =
     "NAME\n"
@@ -206,6 +209,10 @@ static int open_parts(struct ctl *ctl)
     if ((status = open_dns(ctl)) != EX_OK) {
         return status;
     }
+    ctl->relays = relays_open(ctl, error, sizeof error);
+    if (!ctl->relays) {
+        return fail(EX_OSERR, error);
+    }
     ctl->store_poll.data = ctl;
     (void)uv_poll_init(ctl->loop, &ctl->store_poll, store_wake_fd(ctl->store));
     (void)uv_poll_start(&ctl->store_poll, UV_READABLE, on_store);
@@ -223,8 +230,10 @@ static int open_parts(struct ctl *ctl)
 static void on_stop_look(uv_timer_t *timer)
 {
     struct ctl *ctl = timer->data;
+    bool late = uv_now(ctl->loop) - ctl->stop_ms > RELAY_STOP_MS;
     dp_process_stop(ctl->lanes->process);
-    if (ctl->lanes->n_jobs == 0 && dp_process_gone(ctl->lanes->process)) {
+    if (ctl->lanes->n_jobs == 0 && dp_process_gone(ctl->lanes->process) &&
+        (ctl->lanes->list[LANE_RELAY].n_jobs == 0 || late)) {
         uv_stop(ctl->loop);
     }
 }
@@ -246,6 +255,7 @@ static void on_signal(uv_signal_t *signal, int number)
     }
     ctl_log(CTL_LOG_INFO, "stopping", "signal=%d", number);
     ctl->stopping = true;
+    ctl->stop_ms = uv_now(ctl->loop);
     drain_set(ctl, true);
     stop->look.data = ctl;
     (void)uv_timer_init(ctl->loop, &stop->look);
@@ -277,6 +287,9 @@ static void close_parts(struct ctl *ctl)
     if (ctl->rpc) {
         rpc_close(ctl->rpc);
     }
+    if (ctl->relays) {
+        relays_stop(ctl->relays);
+    }
     if (ctl->dns) {
         dns_close(ctl->dns);
     }
@@ -290,6 +303,7 @@ static void close_parts(struct ctl *ctl)
     while (uv_run(ctl->loop, UV_RUN_DEFAULT) != 0) {
     }
     dp_process_close(process);
+    relays_close(ctl->relays);
     free(ctl->rpc);
     plan_close(ctl->plan);
     queue_free(ctl->queue);

@@ -8,6 +8,7 @@
 #include "control/lanes.h"
 #include "control/outcome_record.h"
 #include "control/plan.h"
+#include "control/relay.h"
 
 #define TURN_MAX      128u /* items started in one turn of the loop, so that others get theirs */
 #define RESOLVING_MAX 4096u
@@ -22,7 +23,7 @@ struct pick {
     struct ctl_job *job;
     struct job_draft *draft;
     char stream[64];
-    char last_source[IP_ADDR_TEXT_MAX];
+    char last_source[CONFIG_NAME_MAX];
     char first[ADDRESS_MAX]; /* first recipient picked, for `held` */
     uint32_t queued;         /* recipients of the group that are still queued */
     int64_t due_ms;          /* when the first of them is due */
@@ -41,11 +42,13 @@ uint32_t job_draft_add(struct job_draft *draft, const char *text)
 
 /* ---- what is to be sent ------------------------------------------------------------------ */
 
-static void last_source(const char *last, char source[IP_ADDR_TEXT_MAX])
+/* The address that the last attempt came from, or the relay that it went to. */
+static void last_source(const char *last, char source[CONFIG_NAME_MAX])
 {
     json_t *object = last[0] ? json_loads(last, 0, NULL) : NULL;
     const char *text = json_string_value(json_object_get(object, "source"));
-    (void)snprintf(source, IP_ADDR_TEXT_MAX, "%s", text ? text : "");
+    const char *route = json_string_value(json_object_get(object, "route"));
+    (void)snprintf(source, CONFIG_NAME_MAX, "%s", text && text[0] ? text : route ? route : "");
     json_decref(object);
 }
 
@@ -82,6 +85,7 @@ static void count_in_flight(struct ctl *ctl, struct ctl_job *job)
     struct message_entry *entry = message_table_find(&ctl->messages, job->message_id);
     INVARIANT(entry != NULL);
     entry->in_flight += job->n;
+    entry->held = false;
     ctl->counts.in_flight += job->n;
     job->flying = true;
 }
@@ -105,13 +109,34 @@ static void wait_for_room(struct ctl *ctl, struct ctl_job *job)
     free(job);
 }
 
+/* Once for each message until it goes. */
+static void tell_held(struct ctl *ctl, const struct ctl_job *job, const struct pick *pick,
+                      const char *reason, const char *evidence, int64_t until_ms)
+{
+    struct message_entry *entry = message_table_find(&ctl->messages, job->message_id);
+    if (entry && !entry->held) {
+        entry->held = true;
+        events_held(ctl, job->message_id, pick->first, reason, evidence, until_ms);
+    }
+}
+
+/* It cannot go, for a reason of its own. */
 static void hold(struct ctl *ctl, struct ctl_job *job, const struct pick *pick, const char *reason,
                  const char *evidence)
 {
     int64_t until_ms = pick->now_ms + HOLD_MS;
-    events_held(ctl, job->message_id, pick->first, reason, evidence, until_ms);
+    tell_held(ctl, job, pick, reason, evidence, until_ms);
     queue_again(ctl->queue, &job->item, until_ms);
     free(job);
+}
+
+/* Nothing that the sender may use works: its other mail is not even looked at until something does.
+ */
+static void hold_sender(struct ctl *ctl, struct ctl_job *job, const struct pick *pick)
+{
+    tell_held(ctl, job, pick, strategy_reason_name(job->decision.reason), job->decision.evidence,
+              pick->now_ms);
+    wait_for_room(ctl, job);
 }
 
 static void expire(struct ctl *ctl, struct ctl_job *job)
@@ -158,20 +183,17 @@ static bool add_targets(const struct ctl *ctl, struct job_draft *draft,
     return draft->n_targets > 0;
 }
 
-static void submit(struct ctl *ctl, struct ctl_job *job, struct pick *pick,
-                   const struct dp_address *address)
+/* To the lane, or back to the queue. */
+static void submit(struct ctl *ctl, struct ctl_job *job, struct pick *pick, uint32_t lane)
 {
-    char ehlo[256];
     bool gone = false;
-    if (!dp_pool_ehlo(&ctl->config.dp, address, ehlo, sizeof ehlo)) {
-        (void)snprintf(ehlo, sizeof ehlo, "%s", ctl->config.hostname);
-    }
-    pick->draft->ehlo = job_draft_add(pick->draft, ehlo);
     pick->draft->site = job_draft_add(pick->draft, pick->domain);
-    job->source = address->addr;
     job->planned = true;
-    if (lanes_submit(ctl->lanes, address->lane, job, pick->draft, &gone)) {
+    if (lanes_submit(ctl->lanes, lane, job, pick->draft, &gone)) {
         count_in_flight(ctl, job);
+        if (lane == LANE_RELAY) {
+            relays_take(ctl->relays);
+        }
     } else if (gone) {
         ctl_log(CTL_LOG_ERROR, "the body of a message is not in the spool", "id=%016llx",
                 (unsigned long long)job->message_id);
@@ -181,23 +203,51 @@ static void submit(struct ctl *ctl, struct ctl_job *job, struct pick *pick,
     }
 }
 
+static void submit_from(struct ctl *ctl, struct ctl_job *job, struct pick *pick,
+                        const struct dp_address *address)
+{
+    char ehlo[256];
+    if (!dp_pool_ehlo(&ctl->config.dp, address, ehlo, sizeof ehlo)) {
+        (void)snprintf(ehlo, sizeof ehlo, "%s", ctl->config.hostname);
+    }
+    pick->draft->ehlo = job_draft_add(pick->draft, ehlo);
+    job->source = address->addr;
+    submit(ctl, job, pick, address->lane);
+}
+
+static void submit_to_relay(struct ctl *ctl, struct ctl_job *job, struct pick *pick, uint32_t route)
+{
+    pick->draft->n_targets = 0; /* the relay is resolved when it is connected to */
+    pick->draft->ehlo = job_draft_add(pick->draft, ctl->config.hostname);
+    pick->draft->route = job_draft_add(pick->draft, ctl->config.routes[route].name);
+    submit(ctl, job, pick, LANE_RELAY);
+}
+
 static void plan_and_submit(struct ctl *ctl, struct ctl_job *job, struct pick *pick,
                             uint32_t sender, const struct dns_answer *answer)
 {
-    const struct dp_address *address = NULL;
+    struct plan_choice choice;
     const struct plan_request request = {
         .sender = sender,
         .stream = pick->stream,
         .site = pick->domain,
         .message_id = job->message_id,
-        .has_ip4 = add_targets(ctl, pick->draft, answer),
+        .has_ip4 = answer && add_targets(ctl, pick->draft, answer),
         .last_source = pick->last_source,
     };
-    switch (plan_choose(ctl->plan, &request, &job->decision, &address)) {
+    switch (plan_choose(ctl->plan, &request, &job->decision, &choice)) {
     case PLAN_CHOSEN:
-        submit(ctl, job, pick, address);
+        if (choice.address) {
+            submit_from(ctl, job, pick, choice.address);
+        } else {
+            submit_to_relay(ctl, job, pick, choice.route);
+        }
         break;
     case PLAN_HELD:
+        if (job->decision.reason == STRATEGY_R_HOLD_UNHEALTHY) {
+            hold_sender(ctl, job, pick);
+            break;
+        }
         hold(ctl, job, pick, strategy_reason_name(job->decision.reason), job->decision.evidence);
         break;
     case PLAN_WAIT:
@@ -206,11 +256,12 @@ static void plan_and_submit(struct ctl *ctl, struct ctl_job *job, struct pick *p
     }
 }
 
-/* The destination is known (or known not to be): the job starts now or goes back. */
+/* The destination is known (or known not to be; null: it does not matter): the job starts now or
+ * goes back. */
 static void start(struct ctl *ctl, struct ctl_job *job, const struct dns_answer *answer)
 {
     struct job_draft draft;
-    draft.n_targets = draft.strings_len = 0;
+    draft.n_targets = draft.strings_len = draft.site_hash = draft.route = 0;
     uint32_t sender = queue_sender(ctl->queue, &job->item);
     struct pick pick = {
         .domain = queue_domain(ctl->queue, &job->item),
@@ -225,9 +276,9 @@ static void start(struct ctl *ctl, struct ctl_job *job, const struct dns_answer 
         expire(ctl, job);
     } else if (sender >= ctl->config.n_senders) {
         hold(ctl, job, &pick, "LOCAL", "its sender is not in the configuration any more");
-    } else if (answer->status != DNS_OK) {
+    } else if (answer && answer->status != DNS_OK) {
         unresolved(ctl, job, answer);
-    } else if (ctl->draining || !dp_process_running(ctl->lanes->process)) {
+    } else if (ctl->draining) {
         wait_for_room(ctl, job);
     } else {
         plan_and_submit(ctl, job, &pick, sender, answer);
@@ -255,6 +306,10 @@ static void begin(struct ctl *ctl, const struct queue_item *item)
     job->lane = JOB_NO_LANE;
     if (sender < ctl->config.n_senders && !plan_has_room(ctl->plan, sender, item->message_id)) {
         wait_for_room(ctl, job);
+        return;
+    }
+    if (sender < ctl->config.n_senders && plan_by_relay_only(ctl->plan, sender)) {
+        start(ctl, job, NULL);
         return;
     }
     const char *domain = queue_domain(ctl->queue, item);
@@ -294,6 +349,12 @@ static void sleep_until_due(struct ctl *ctl, int64_t now_ms)
     (void)uv_timer_start(&ctl->due_timer, on_due, (uint64_t)(wait_ms < 60000 ? wait_ms : 60000), 0);
 }
 
+/* Without relays everything waits for the data plane. */
+static bool something_runs(const struct ctl *ctl)
+{
+    return ctl->config.n_routes > 0 || dp_process_running(ctl->lanes->process);
+}
+
 static void on_idle(uv_idle_t *idle)
 {
     struct ctl *ctl = idle->data;
@@ -301,7 +362,7 @@ static void on_idle(uv_idle_t *idle)
     queue_resume(ctl->queue);
     for (uint32_t i = 0; i < TURN_MAX; i++) {
         struct queue_item item;
-        if (ctl->draining || !dp_process_running(ctl->lanes->process)) {
+        if (ctl->draining || !something_runs(ctl)) {
             (void)uv_idle_stop(&ctl->dispatch_idle);
             (void)uv_timer_stop(&ctl->due_timer);
             return; /* whoever ends this state wakes us */

@@ -12,6 +12,9 @@
  * 4193, link local, multicast, "this network", broadcast) are left out unless allow_private says
  * otherwise; the documentation ranges are not refused.
  *
+ * A domain written "=host" is a host, not a mail domain: only its addresses are asked for, and
+ * private ones are fine (a relay that the operator has named).
+ *
  * Thread: the loop's. Callbacks come from the loop, never from within dns_lookup().
  */
 #ifndef WIREPOST_DNS_H

@@ -192,13 +192,26 @@ static void on_answer(void *user, int error, struct ub_result *result)
         take_mx(lookup, &records);
     } else {
         dns_plan_address(&lookup->hosts.list[q->host], q->family, &records,
-                         lookup->resolver->allow_private);
+                         lookup->resolver->allow_private || lookup->domain[0] == '=');
         if (lookup->n_open == 0) {
             dns_plan_finish(lookup->domain, &lookup->hosts, &lookup->answer);
             end(lookup);
         }
     }
     ub_resolve_free(result);
+}
+
+/* As if the host were its own and only mail host. */
+static void begin_host(struct lookup *lookup)
+{
+    const struct dns_records none = {.reply = DNS_REPLY_NODATA};
+    (void)dns_plan_mx(lookup->domain + 1, &none, &lookup->resolver->random, &lookup->hosts,
+                      &lookup->answer);
+    ask_hosts(lookup);
+    if (lookup->n_open == 0) {
+        dns_plan_finish(lookup->domain, &lookup->hosts, &lookup->answer);
+        end(lookup);
+    }
 }
 
 static void begin(struct lookup *lookup)
@@ -209,7 +222,9 @@ static void begin(struct lookup *lookup)
     lookup->deadline_ms = uv_now(r->loop) + r->timeout_ms;
     lookup->ttl_s = TTL_MAX_S;
     lookup->mx.lookup = lookup;
-    if (!ask(&lookup->mx, lookup->domain, TYPE_MX)) {
+    if (lookup->domain[0] == '=') {
+        begin_host(lookup);
+    } else if (!ask(&lookup->mx, lookup->domain, TYPE_MX)) {
         dns_plan_defer(lookup->domain, "the resolver does not take the question", &lookup->answer);
         end(lookup);
     }

@@ -4,6 +4,7 @@
 #include "control/dispatch.h"
 #include "control/events.h"
 #include "control/lanes.h"
+#include "control/relay.h"
 
 #define LOOK_MS 50
 
@@ -24,8 +25,11 @@ void drain_set(struct ctl *ctl, bool on)
             chan_control_drain(ctl->lanes->list[i].chan, on);
         }
     }
+    if (on) {
+        relays_hand_back(ctl->relays);
+    }
     ctl_log(CTL_LOG_INFO, on ? "draining: nothing new is started" : "the drain has ended",
-            "in_flight=%u", ctl->lanes->n_jobs);
+            "in_flight=%llu", (unsigned long long)ctl->counts.in_flight);
     events_drain(ctl, on);
     if (!on) {
         dispatch_wake(ctl);
@@ -48,7 +52,7 @@ static void on_look(uv_timer_t *timer)
 {
     struct waiter *waiter = timer->data;
     const struct ctl *ctl = waiter->request->ctl;
-    if (ctl->lanes->n_jobs == 0 || !ctl->draining || !waiter->request->client) {
+    if (ctl->counts.in_flight == 0 || !ctl->draining || !waiter->request->client) {
         answer(waiter->request);
         uv_close((uv_handle_t *)timer, on_closed);
     }

@@ -44,6 +44,7 @@ struct job_draft {
     char strings[JOB_STRINGS_MAX];
     uint32_t strings_len;
     uint32_t ehlo, mail_from, site; /* offsets in strings */
+    uint32_t route;                 /* of LANE_RELAY: offset of its name */
     uint32_t recipients[CHAN_RCPT_MAX];
 };
 

@@ -96,6 +96,7 @@ static void fill(const struct lane *lane, const struct ctl_job *job, const struc
     slot->connections_max = lane->ctl->config.delivery.connections_per_address;
     slot->messages_per_connection_max = lane->ctl->config.delivery.messages_per_connection;
     slot->idle_ms = lane->ctl->config.delivery.idle_ms;
+    slot->route = draft->route;
     memcpy(slot->targets, draft->targets, draft->n_targets * sizeof draft->targets[0]);
     slot->strings = job->strings;
     memcpy(chan_control_bytes(lane->chan, job->strings), draft->strings, draft->strings_len);
@@ -113,7 +114,7 @@ static void keep(struct ctl_lanes *lanes, struct lane *lane, struct ctl_job *job
 {
     lane->jobs[job->slot] = job;
     lane->n_jobs++;
-    lanes->n_jobs++;
+    lanes->n_jobs += lane->number != LANE_RELAY;
 }
 
 bool lanes_submit(struct ctl_lanes *lanes, uint32_t lane, struct ctl_job *job,
@@ -160,7 +161,7 @@ void lanes_release(struct ctl_lanes *lanes, struct ctl_job *job)
     }
     chan_control_free(lane->chan, job->slot);
     job->lane = JOB_NO_LANE;
-    lanes->n_jobs--;
+    lanes->n_jobs -= lane->number != LANE_RELAY;
     if (--lane->n_jobs == 0) {
         lane->waiting_for = 0; /* what did not fit may have gone elsewhere */
     }
@@ -219,16 +220,21 @@ void lanes_adopt(struct ctl_lanes *lanes, struct lane *lane)
     }
 }
 
+static void each_job(struct lane *lane, lanes_job_fn fn, void *user)
+{
+    for (uint32_t i = 0; lane->n_jobs > 0 && i < chan_control_n_slots(lane->chan); i++) {
+        if (lane->jobs[i]) {
+            fn(user, lane->jobs[i]);
+        }
+    }
+}
+
 void lanes_each_job(struct ctl_lanes *lanes, lanes_job_fn fn, void *user)
 {
     for (uint32_t n = 0; n < lanes->n; n++) {
-        struct lane *lane = &lanes->list[n];
-        for (uint32_t i = 0; lane->n_jobs > 0 && i < chan_control_n_slots(lane->chan); i++) {
-            if (lane->jobs[i]) {
-                fn(user, lane->jobs[i]);
-            }
-        }
+        each_job(&lanes->list[n], fn, user);
     }
+    each_job(&lanes->list[LANE_RELAY], fn, user);
 }
 
 /* ---- outcomes ---------------------------------------------------------------------------- */
@@ -257,13 +263,13 @@ static void salvage_job(void *user, struct ctl_job *job)
     static const struct outcome_own cut = {
         .kind = OUTCOME_DEFERRED,
         .stage = OUTCOME_STAGE_LOCAL,
-        .text = "the data plane ended before the message was sent",
+        .text = "the process that carried it ended before the message was sent",
         .not_before_ms = 1, /* at once: the receiver is not to blame */
     };
     static const struct outcome_own doubtful = {
         .kind = OUTCOME_DOUBTFUL,
         .stage = OUTCOME_STAGE_DOT,
-        .text = "the data plane ended after the final dot was sent, before its reply came",
+        .text = "the process that carried it ended after the final dot, before the reply came",
     };
     struct ctl_lanes *lanes = user;
     struct lane *lane = &lanes->list[job->lane];
@@ -291,5 +297,12 @@ static void salvage_job(void *user, struct ctl_job *job)
 
 void lanes_salvage(struct ctl_lanes *lanes)
 {
-    lanes_each_job(lanes, salvage_job, lanes);
+    for (uint32_t n = 0; n < lanes->n; n++) {
+        each_job(&lanes->list[n], salvage_job, lanes);
+    }
+}
+
+void lanes_salvage_relay(struct ctl_lanes *lanes)
+{
+    each_job(&lanes->list[LANE_RELAY], salvage_job, lanes);
 }

@@ -14,6 +14,8 @@
 #include "control/job.h"
 #include "dataplane/chan_control.h"
 
+#define LANE_RELAY DP_LANES_MAX /* the lane of relay.h: routes over kernel sockets */
+
 struct lane_body {
     struct lane_body *next; /* in its bucket */
     uint64_t message_id;
@@ -35,9 +37,9 @@ struct lane {
 
 struct ctl_lanes {
     struct ctl *ctl;
-    struct lane list[DP_LANES_MAX];
-    uint32_t n; /* with retired ones; the first config.dp.n_lanes are in use */
-    uint32_t n_jobs;
+    struct lane list[DP_LANES_MAX + 1]; /* the last is LANE_RELAY; no chan: there are no routes */
+    uint32_t n;      /* with retired ones; the first config.dp.n_lanes are in use */
+    uint32_t n_jobs; /* of the data plane's lanes */
     struct dp_process *process;
 };
 
@@ -70,7 +72,10 @@ void lanes_collect(struct lane *lane);
 /* The data plane is dead: every job gets its outcome from the state of its slot. When they are all
  * durable (lanes->n_jobs == 0), lanes_reset() makes the channels new. */
 void lanes_salvage(struct ctl_lanes *lanes);
+/* The same for the jobs that an earlier process left to the relays. */
+void lanes_salvage_relay(struct ctl_lanes *lanes);
 /* False with a line in the log when a channel file could not be made anew. */
 bool lanes_reset(struct ctl_lanes *lanes);
+bool lanes_reset_relay(struct ctl_lanes *lanes);
 
 #endif

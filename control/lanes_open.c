@@ -8,7 +8,10 @@
 #include "control/lanes.h"
 
 #include <errno.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#define RELAY_SLOTS 1024u
 
 static void on_done(uv_poll_t *poll, int status, int events)
 {
@@ -58,6 +61,15 @@ static int open_or_replace(const char *run_dir, const struct chan_geometry *geom
     return chan_control_open(run_dir, geometry, ret_chan, ret_found);
 }
 
+/* Watches what the lane has finished. */
+static void lane_watch(struct lane *lane)
+{
+    lane->done_poll = ctl_must(calloc(1, sizeof *lane->done_poll));
+    lane->done_poll->data = lane;
+    (void)uv_poll_init(lane->ctl->loop, lane->done_poll, chan_control_done_fd(lane->chan));
+    (void)uv_poll_start(lane->done_poll, UV_READABLE, on_done);
+}
+
 static bool lane_open(struct ctl_lanes *lanes, uint32_t number, char *ret_error, size_t error_bytes)
 {
     struct ctl *ctl = lanes->ctl;
@@ -83,10 +95,7 @@ static bool lane_open(struct ctl_lanes *lanes, uint32_t number, char *ret_error,
     if (found != CHAN_FOUND_NONE) {
         lanes_adopt(lanes, lane);
     }
-    lane->done_poll = ctl_must(calloc(1, sizeof *lane->done_poll));
-    lane->done_poll->data = lane;
-    (void)uv_poll_init(ctl->loop, lane->done_poll, chan_control_done_fd(lane->chan));
-    (void)uv_poll_start(lane->done_poll, UV_READABLE, on_done);
+    lane_watch(lane);
     return true;
 }
 
@@ -103,6 +112,41 @@ static uint32_t count_lanes(const struct ctl_config *config)
     return n;
 }
 
+/* The relays' channel is our own on both sides; no process that could be alive has it. */
+static bool relay_lane_open(struct ctl_lanes *lanes, char *ret_error, size_t error_bytes)
+{
+    struct ctl *ctl = lanes->ctl;
+    struct lane *lane = &lanes->list[LANE_RELAY];
+    const struct chan_geometry geometry = {.n_slots = RELAY_SLOTS,
+                                           .arena_bytes = ctl->config.dp.arena_bytes};
+    enum chan_found found = CHAN_FOUND_NONE;
+    char folder[CTL_PATH_MAX + 16];
+    (void)snprintf(folder, sizeof folder, "%s/relays", ctl->config.run_dir);
+    if (ctl->config.n_routes == 0 && access(folder, F_OK) != 0) {
+        return true;
+    }
+    if (mkdir(folder, 0700) != 0 && errno != EEXIST) {
+        (void)snprintf(ret_error, error_bytes, "%s: %s", folder, strerror(errno));
+        return false;
+    }
+    int result = open_or_replace(folder, &geometry, &lane->chan, &found);
+    if (result != CHAN_OK) {
+        explain(result, folder, 0, ret_error, error_bytes);
+        return false;
+    }
+    lane->ctl = ctl;
+    lane->number = LANE_RELAY;
+    lane->retired = found == CHAN_FOUND_OLD_SIZE;
+    if (!lane_memory(lane)) {
+        (void)snprintf(ret_error, error_bytes, "out of memory for the relays");
+        return false;
+    }
+    if (found != CHAN_FOUND_NONE) {
+        lanes_adopt(lanes, lane);
+    }
+    return true;
+}
+
 struct ctl_lanes *lanes_open(struct ctl *ctl, char *ret_error, size_t error_bytes)
 {
     struct ctl_lanes *lanes = ctl_must(calloc(1, sizeof *lanes));
@@ -114,6 +158,10 @@ struct ctl_lanes *lanes_open(struct ctl *ctl, char *ret_error, size_t error_byte
             lanes_close(lanes);
             return NULL;
         }
+    }
+    if (!relay_lane_open(lanes, ret_error, error_bytes)) {
+        lanes_close(lanes);
+        return NULL;
     }
     return lanes;
 }
@@ -146,7 +194,7 @@ static void lane_close(struct lane *lane)
 
 void lanes_close(struct ctl_lanes *lanes)
 {
-    for (uint32_t i = 0; lanes && i < lanes->n; i++) {
+    for (uint32_t i = 0; lanes && i <= LANE_RELAY; i++) {
         lane_close(&lanes->list[i]);
     }
     free(lanes);
@@ -183,5 +231,24 @@ bool lanes_reset(struct ctl_lanes *lanes)
         }
     }
     lanes->n = lanes->ctl->config.dp.n_lanes;
+    return true;
+}
+
+bool lanes_reset_relay(struct ctl_lanes *lanes)
+{
+    char path[CTL_PATH_MAX + 32], error[CTL_PATH_MAX + 256];
+    struct lane *lane = &lanes->list[LANE_RELAY];
+    INVARIANT(lane->n_jobs == 0);
+    if (!lane->retired) {
+        chan_control_reset(lane->chan);
+        return true;
+    }
+    lane_close(lane);
+    (void)snprintf(path, sizeof path, "%s/relays/lane-0.chan", lanes->ctl->config.run_dir);
+    (void)unlink(path);
+    if (!relay_lane_open(lanes, error, sizeof error)) {
+        ctl_log(CTL_LOG_ERROR, "the relays' channel could not be made", "reason=\"%s\"", error);
+        return false;
+    }
     return true;
 }

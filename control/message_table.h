@@ -1,6 +1,6 @@
 /*
  * message_table.h - which messages are queued, and how many of their recipients are. A hash table
- * of 16 bytes an entry (at most 3/4 full), keyed by message id; the rest of a message is in the
+ * of 24 bytes an entry (at most 3/4 full), keyed by message id; the rest of a message is in the
  * spool. Pure.
  */
 #ifndef WIREPOST_MESSAGE_TABLE_H
@@ -14,6 +14,7 @@ struct message_entry {
     uint64_t id;        /* 0: empty */
     uint32_t queued;    /* recipients without a final outcome that was given to the store */
     uint32_t in_flight; /* of them */
+    bool held;          /* an event has told that it is held */
 };
 
 struct message_table {

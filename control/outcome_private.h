@@ -33,6 +33,7 @@ struct ending {
 
     /* the connection */
     bool has_slot;
+    char route[CONFIG_NAME_MAX]; /* "dedicated", or a relay's name */
     char source[IP_ADDR_TEXT_MAX], peer[IP_ADDR_TEXT_MAX], host[256];
     uint32_t rtt_us, retransmissions;
     uint64_t bytes;

@@ -40,7 +40,12 @@ static void read_connection(struct ctl *ctl, const struct ctl_job *job,
 {
     uint32_t target = slot->target_used;
     e->has_slot = true;
-    (void)ip_addr_format(&job->source, e->source);
+    if (job->lane == LANE_RELAY) {
+        (void)slot_string(ctl, job, slot->route, e->route, sizeof e->route);
+    } else {
+        (void)snprintf(e->route, sizeof e->route, "dedicated");
+        (void)ip_addr_format(&job->source, e->source);
+    }
     if (slot->peer.family == 4 || slot->peer.family == 6) {
         (void)ip_addr_format(&slot->peer, e->peer);
     }
@@ -195,7 +200,9 @@ static void count(struct ending *e)
 {
     struct ctl *ctl = e->ctl;
     struct path_stat *path =
-        e->has_slot && e->n > 0 ? path_stats_get(&ctl->paths, &e->job->source, e->site) : NULL;
+        e->has_slot && e->n > 0
+            ? path_stats_get(&ctl->paths, e->source[0] ? e->source : e->route, e->site)
+            : NULL;
     struct path_stat none = {0};
     path = path ? path : &none;
     for (uint32_t i = 0; i < e->n; i++) {

@@ -2,6 +2,7 @@
 #include "control/outcome_private.h"
 
 #include "control/events.h"
+#include "control/lanes.h"
 
 /* The receiver's words are bytes from the network; the engine has made them printable, but jansson
  * wants UTF-8. */
@@ -42,6 +43,7 @@ static void set_reply(json_t *object, const struct ending *e, const struct verdi
     set(object, "code", json_integer(v->code));
     set(object, "enhanced", enhanced(v));
     set(object, "text", words(v->text));
+    set(object, "route", json_string(e->route));
     set(object, "source", json_string(e->source));
     set(object, "peer", json_string(e->peer));
     set(object, "host", words(e->host));
@@ -76,8 +78,8 @@ char *outcome_event_text(const struct ending *e, const struct verdict *v, uint32
     set(event, "id", json_string(event_id_text(e->job->message_id, id)));
     set(event, "recipient", json_string(v->address));
     set(event, "attempt", json_integer(attempt));
-    set(event, "route", json_string(e->has_slot ? "dedicated" : ""));
-    set(event, "lane", e->has_slot ? json_integer(e->job->lane) : json_null());
+    bool in_lane = e->has_slot && e->job->lane != LANE_RELAY;
+    set(event, "lane", in_lane ? json_integer(e->job->lane) : json_null());
     set(event, "site", json_string(e->site));
     set_reply(event, e, v);
     set(event, "reason", json_string(reason(e, v)));

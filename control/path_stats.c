@@ -1,14 +1,19 @@
 /* path_stats.c - see path_stats.h. */
 #include "control/path_stats.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
 #define INDEX_MIN 256u
 
-static uint32_t hash_of(const struct ip_addr *source, const char *site)
+static uint32_t hash_of(const char *source, const char *site)
 {
     uint32_t hash = 2166136261u; /* FNV-1a */
-    for (size_t i = 0; i < sizeof source->bytes; i++) {
-        hash = (hash ^ source->bytes[i]) * 16777619u;
+    for (; *source; source++) {
+        hash = (hash ^ (uint8_t)*source) * 16777619u;
     }
+    hash *= 16777619u; /* so that "a" "bc" is not "ab" "c" */
     for (; *site; site++) {
         hash = (hash ^ (uint8_t)*site) * 16777619u;
     }
@@ -16,13 +21,12 @@ static uint32_t hash_of(const struct ip_addr *source, const char *site)
 }
 
 /* The place in the index where the pair is or belongs. */
-static uint32_t *place(const struct path_stats *stats, const struct ip_addr *source,
-                       const char *site)
+static uint32_t *place(const struct path_stats *stats, const char *source, const char *site)
 {
     uint32_t at = hash_of(source, site) & (stats->index_size - 1);
     while (stats->index[at] != 0) {
         const struct path_stat *stat = &stats->list[stats->index[at] - 1];
-        if (ip_addr_equal(&stat->source, source) && strcmp(stat->site, site) == 0) {
+        if (strcmp(stat->source, source) == 0 && strcmp(stat->site, site) == 0) {
             break;
         }
         at = (at + 1) & (stats->index_size - 1);
@@ -46,13 +50,12 @@ static bool grow(struct path_stats *stats)
     stats->index = index;
     stats->index_size = size;
     for (uint32_t i = 0; i < stats->count; i++) {
-        *place(stats, &list[i].source, list[i].site) = i + 1;
+        *place(stats, list[i].source, list[i].site) = i + 1;
     }
     return true;
 }
 
-static struct path_stat *add(struct path_stats *stats, const struct ip_addr *source,
-                             const char *site)
+static struct path_stat *add(struct path_stats *stats, const char *source, const char *site)
 {
     char *copy = strdup(site);
     if (!copy || (stats->count == stats->capacity && !grow(stats))) {
@@ -60,13 +63,13 @@ static struct path_stat *add(struct path_stats *stats, const struct ip_addr *sou
         return NULL;
     }
     struct path_stat *stat = &stats->list[stats->count];
-    *stat = (struct path_stat){.source = *source, .site = copy};
+    *stat = (struct path_stat){.site = copy};
+    (void)snprintf(stat->source, sizeof stat->source, "%s", source);
     *place(stats, source, site) = ++stats->count;
     return stat;
 }
 
-struct path_stat *path_stats_get(struct path_stats *stats, const struct ip_addr *source,
-                                 const char *site)
+struct path_stat *path_stats_get(struct path_stats *stats, const char *source, const char *site)
 {
     if (stats->index_size == 0 && !grow(stats)) {
         return NULL;

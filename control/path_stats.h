@@ -1,17 +1,20 @@
 /*
- * path_stats.h - what went from which source address to which site, since start. Pure. At most
- * PATH_STATS_MAX pairs; what comes later is counted under the site "(other)" of its address.
+ * path_stats.h - what went from which source (address, or route) to which site, since start. Pure.
+ * At most PATH_STATS_MAX pairs; what comes later is counted under the site "(other)" of its
+ * address.
  */
 #ifndef WIREPOST_PATH_STATS_H
 #define WIREPOST_PATH_STATS_H
 
-#include "tcp/base.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 #define PATH_STATS_MAX   16384u
 #define PATH_STATS_OTHER "(other)"
 
 struct path_stat {
-    struct ip_addr source;
+    char source[64]; /* address, or name of a route */
     char *site;
     uint64_t sent, delivered, deferred, bounced, doubtful; /* recipients; sent: attempts */
     uint64_t bytes;                                        /* of transactions, as sent */
@@ -26,8 +29,7 @@ struct path_stats {
 };
 
 /* The pair's counters; null only without memory. Holds until the next call. */
-struct path_stat *path_stats_get(struct path_stats *stats, const struct ip_addr *source,
-                                 const char *site);
+struct path_stat *path_stats_get(struct path_stats *stats, const char *source, const char *site);
 void path_stats_free(struct path_stats *stats);
 
 #endif

@@ -1,7 +1,11 @@
 /* plan.c - see plan.h. */
 #include "control/plan.h"
 
+#include "control/dp_process.h"
 #include "control/lanes.h"
+#include "control/relay.h"
+
+#define RELAY_OFFERED (UINT32_C(1) << 31) /* marks a route among the indexes of addresses */
 
 struct plan_pool {
     uint32_t *addresses; /* indexes in dp.addresses */
@@ -15,7 +19,7 @@ struct plan {
     char (*names)[IP_ADDR_TEXT_MAX];     /* of dp.addresses */
     struct strategy_rotation *rotations; /* one for each sender */
     struct strategy_endpoint *endpoints; /* scratch: as many as there are addresses */
-    uint32_t *offered;                   /* scratch: their indexes in dp.addresses */
+    uint32_t *offered; /* scratch: what they are: indexes of addresses, or RELAY_OFFERED | route */
 };
 
 static_assert(DP_LANES_MAX <= 64, "plan_pool.lanes");
@@ -49,8 +53,9 @@ struct plan *plan_open(struct ctl *ctl)
     plan->pools = calloc(dp->n_pools + 1, sizeof plan->pools[0]);
     plan->names = calloc(dp->n_addresses + 1, sizeof plan->names[0]);
     plan->rotations = calloc(ctl->config.n_senders + 1, sizeof plan->rotations[0]);
-    plan->endpoints = calloc(dp->n_addresses + 1, sizeof plan->endpoints[0]);
-    plan->offered = calloc(dp->n_addresses + 1, sizeof plan->offered[0]);
+    uint32_t most = 2 * dp->n_addresses + 1; /* a relay is offered as often as addresses are */
+    plan->endpoints = calloc(most, sizeof plan->endpoints[0]);
+    plan->offered = calloc(most, sizeof plan->offered[0]);
     if (!plan->pools || !plan->names || !plan->rotations || !plan->endpoints || !plan->offered ||
         !fill_pools(plan)) {
         plan_close(plan);
@@ -75,74 +80,164 @@ void plan_close(struct plan *plan)
     free(plan);
 }
 
-static const struct plan_pool *pool_of(const struct plan *plan, uint32_t sender)
+bool plan_by_relay_only(const struct plan *plan, uint32_t sender)
 {
-    return &plan->pools[plan->ctl->config.senders[sender].pool];
+    return !plan->ctl->config.senders[sender].has_pool;
+}
+
+/* A relay may be used, or be probed. */
+static bool relay_usable(const struct plan *plan, uint32_t route)
+{
+    return relay_health(plan->ctl->relays, route) != RELAY_DOWN;
+}
+
+static bool relay_takes(const struct plan *plan, uint32_t route, uint64_t message_id)
+{
+    return relay_has_room(plan->ctl->relays, route) &&
+           lanes_has_room(plan->ctl->lanes, LANE_RELAY, message_id);
+}
+
+/* The route that a sender's relayed mail takes now: its custom one, or the first usable of its
+ * chain. UINT32_MAX: it has none; otherwise *ret_usable says whether it may be used. */
+static uint32_t relay_of(const struct plan *plan, const struct ctl_sender *sender, bool *ret_usable)
+{
+    if (sender->strategy == STRATEGY_CUSTOM) {
+        *ret_usable = relay_usable(plan, sender->custom);
+        return sender->custom;
+    }
+    for (uint32_t i = 0; i < sender->n_shared; i++) {
+        if (relay_usable(plan, sender->shared[i])) {
+            *ret_usable = true;
+            return sender->shared[i];
+        }
+    }
+    *ret_usable = false;
+    return sender->n_shared > 0 ? sender->shared[0] : UINT32_MAX;
+}
+
+static bool uses_relay(const struct ctl_sender *sender)
+{
+    return (strategy_routes(sender->strategy) & (STRATEGY_ROUTE_SHR | STRATEGY_ROUTE_CUS)) != 0 &&
+           sender->strategy != STRATEGY_DEDICATED;
 }
 
 bool plan_has_room(const struct plan *plan, uint32_t sender, uint64_t message_id)
 {
-    uint64_t lanes = pool_of(plan, sender)->lanes;
+    const struct ctl_sender *config = &plan->ctl->config.senders[sender];
+    bool usable = false;
+    uint64_t lanes = config->has_pool && dp_process_running(plan->ctl->lanes->process)
+                         ? plan->pools[config->pool].lanes
+                         : 0;
     for (uint32_t lane = 0; lanes != 0; lane++, lanes >>= 1) {
         if ((lanes & 1) != 0 && lanes_has_room(plan->ctl->lanes, lane, message_id)) {
             return true;
         }
     }
-    return false;
+    if (!uses_relay(config)) {
+        return false;
+    }
+    uint32_t route = relay_of(plan, config, &usable);
+    return !usable ||
+           relay_takes(plan, route, message_id); /* unusable: let it be held, with a word */
 }
 
-/* Fills the scratch arrays; false: the address to use again has no room. */
-static bool offer(struct plan *plan, const struct plan_request *request,
-                  struct strategy_snapshot *snapshot)
+struct offer {
+    struct strategy_snapshot snapshot;
+    bool wait; /* what the last attempt used has no room now */
+};
+
+static void offer_address(struct plan *plan, const struct plan_request *request, uint32_t index,
+                          struct offer *offer)
 {
-    const struct dp_config *dp = &plan->ctl->config.dp;
-    const struct plan_pool *pool = pool_of(plan, request->sender);
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < pool->n; i++) {
-        uint32_t index = pool->addresses[i];
-        bool again = strcmp(plan->names[index], request->last_source) == 0;
-        if (!lanes_has_room(plan->ctl->lanes, dp->addresses[index].lane, request->message_id)) {
-            if (again) {
-                return false;
-            }
-            continue;
+    const struct dp_address *address = &plan->ctl->config.dp.addresses[index];
+    bool again = strcmp(plan->names[index], request->last_source) == 0;
+    uint32_t n = offer->snapshot.n_endpoints;
+    if (!lanes_has_room(plan->ctl->lanes, address->lane, request->message_id)) {
+        offer->wait |= again;
+        return;
+    }
+    if (again) {
+        offer->snapshot.sticky = n;
+    }
+    plan->offered[n] = index;
+    plan->endpoints[n] = (struct strategy_endpoint){
+        .route = STRATEGY_ROUTE_DED,
+        .health = STRATEGY_HEALTHY,
+        .family_ok = address->addr.family == 4 && request->has_ip4,
+        .cap = UINT64_MAX,
+        .name = plan->names[index],
+    };
+    offer->snapshot.n_endpoints++;
+}
+
+/* Half of a custom sender's mail goes each way while both work: a relay weighs as much as the pool.
+ */
+static void offer_relay(struct plan *plan, const struct plan_request *request,
+                        const struct ctl_sender *sender, struct offer *offer)
+{
+    bool usable = false;
+    uint32_t route = relay_of(plan, sender, &usable), copies = offer->snapshot.n_endpoints;
+    if (route == UINT32_MAX || (usable && !relay_takes(plan, route, request->message_id))) {
+        offer->wait |= route != UINT32_MAX && copies == 0;
+        return;
+    }
+    const char *name = plan->ctl->config.routes[route].name;
+    for (uint32_t i = 0; i < (copies > 0 ? copies : 1); i++) {
+        uint32_t n = offer->snapshot.n_endpoints++;
+        if (strcmp(name, request->last_source) == 0) {
+            offer->snapshot.sticky = n;
         }
-        if (again) {
-            snapshot->sticky = n;
-        }
-        plan->offered[n] = index;
-        plan->endpoints[n++] = (struct strategy_endpoint){
-            .route = STRATEGY_ROUTE_DED,
-            .health = STRATEGY_HEALTHY,
-            .family_ok = dp->addresses[index].addr.family == 4 && request->has_ip4,
+        plan->offered[n] = RELAY_OFFERED | route;
+        plan->endpoints[n] = (struct strategy_endpoint){
+            .route = sender->strategy == STRATEGY_CUSTOM ? STRATEGY_ROUTE_CUS : STRATEGY_ROUTE_SHR,
+            .health = usable ? STRATEGY_HEALTHY : STRATEGY_DOWN,
+            .family_ok = true,
             .cap = UINT64_MAX,
-            .name = plan->names[index],
+            .name = name,
         };
     }
-    snapshot->endpoints = plan->endpoints;
-    snapshot->n_endpoints = n;
-    return true;
+}
+
+static void make_offer(struct plan *plan, const struct plan_request *request,
+                       const struct ctl_sender *sender, struct offer *offer)
+{
+    if (sender->has_pool && dp_process_running(plan->ctl->lanes->process)) {
+        const struct plan_pool *pool = &plan->pools[sender->pool];
+        for (uint32_t i = 0; i < pool->n; i++) {
+            offer_address(plan, request, pool->addresses[i], offer);
+        }
+    }
+    if (uses_relay(sender)) {
+        offer_relay(plan, request, sender, offer);
+    }
 }
 
 enum plan_result plan_choose(struct plan *plan, const struct plan_request *request,
-                             struct strategy_decision *ret_decision,
-                             const struct dp_address **ret_address)
+                             struct strategy_decision *ret_decision, struct plan_choice *ret_choice)
 {
     const struct ctl_sender *sender = &plan->ctl->config.senders[request->sender];
-    struct strategy_snapshot snapshot = {
-        .kind = sender->strategy,
-        .sender = sender->name,
-        .stream = request->stream,
-        .site = request->site,
-        .sticky = UINT32_MAX,
+    struct offer offer = {
+        .snapshot = {.kind = sender->strategy,
+                     .sender = sender->name,
+                     .stream = request->stream,
+                     .site = request->site,
+                     .endpoints = plan->endpoints,
+                     .sticky = UINT32_MAX},
     };
-    if (!offer(plan, request, &snapshot) || snapshot.n_endpoints == 0) {
+    make_offer(plan, request, sender, &offer);
+    if (offer.wait || offer.snapshot.n_endpoints == 0) {
         return PLAN_WAIT;
     }
-    strategy_decide(&plan->rotations[request->sender], &snapshot, ret_decision);
+    strategy_decide(&plan->rotations[request->sender], &offer.snapshot, ret_decision);
     if (ret_decision->hold) {
         return PLAN_HELD;
     }
-    *ret_address = &plan->ctl->config.dp.addresses[plan->offered[ret_decision->endpoint]];
+    uint32_t offered = plan->offered[ret_decision->endpoint];
+    *ret_choice = (struct plan_choice){0};
+    if (offered & RELAY_OFFERED) {
+        ret_choice->route = offered & ~RELAY_OFFERED;
+    } else {
+        ret_choice->address = &plan->ctl->config.dp.addresses[offered];
+    }
     return PLAN_CHOSEN;
 }

@@ -88,7 +88,7 @@ struct chan_slot {
     uint32_t ehlo;             /* our name */
     uint32_t mail_from;        /* "" is the null return path */
     uint32_t site;             /* destination site (rolled-up MX or domain), for counters */
-    uint32_t pad1;
+    uint32_t route;                       /* name of a relay; unused by the data plane's lanes */
     uint32_t recipients[CHAN_RCPT_MAX];
     uint32_t recipient_index[CHAN_RCPT_MAX]; /* index of the recipient in its message */
     uint32_t attempt[CHAN_RCPT_MAX];         /* number of this attempt, for idempotent outcomes */

@@ -1,0 +1,145 @@
+/* ctl_config_route.c - "routes": relays that mail can leave by instead of our own addresses. See
+ * ctl_config.h. */
+#include "control/ctl_config_private.h"
+
+#include "control/address.h"
+
+#define PORT_DEFAULT 25u
+
+/* A host as DNS has it, or an address literal in brackets. */
+static bool host_normal(const char *text, char host[256])
+{
+    char mailbox[ADDRESS_MAX], error[256];
+    struct address address;
+    int n = snprintf(mailbox, sizeof mailbox, "x@%s", text);
+    if (n < 0 || (size_t)n >= sizeof mailbox ||
+        !address_parse(mailbox, (size_t)n, &address, error, sizeof error)) {
+        return false;
+    }
+    memcpy(host, address.domain, sizeof address.domain);
+    return true;
+}
+
+/* "host", "host:port", "[192.0.2.1]:port" or "192.0.2.1:port" */
+static bool parse_authority(const char *text, struct ctl_route *route)
+{
+    char host[300], bracketed[310];
+    struct ip_addr ip;
+    (void)snprintf(host, sizeof host, "%s", text);
+    char *end = strchr(host, ']'), *colon = strchr(end ? end : host, ':');
+    unsigned long port = PORT_DEFAULT;
+    if (colon) {
+        char *rest;
+        port = strtoul(colon + 1, &rest, 10);
+        if (*rest != '\0' || rest == colon + 1) {
+            return false;
+        }
+        *colon = '\0';
+    }
+    route->port = (uint16_t)port;
+    (void)snprintf(bracketed, sizeof bracketed, "[%s]", host);
+    return port >= 1 && port <= 65535 &&
+           host_normal(ip_addr_parse(host, &ip) ? bracketed : host, route->host);
+}
+
+static void parse_url(struct ctl_parse *p, const char *path, json_t *object,
+                      struct ctl_route *route)
+{
+    static const char scheme[] = "smtp://";
+    char text[300], child[CONFIG_PATH_MAX];
+    if (!config_get_text(p->errors, path, object, "url", true, text, sizeof text)) {
+        return;
+    }
+    config_path_join(child, path, "url");
+    if (strncmp(text, "smtps://", 8) == 0) {
+        config_error_add(p->errors, child, "smtps needs TLS, which this version does not have yet");
+    } else if (strncmp(text, scheme, sizeof scheme - 1) != 0 ||
+               !parse_authority(text + sizeof scheme - 1, route)) {
+        config_error_add(p->errors, child, "must be like \"smtp://relay.example:25\"");
+    }
+}
+
+static void parse_type(struct ctl_parse *p, const char *path, json_t *object)
+{
+    char text[32], child[CONFIG_PATH_MAX];
+    if (config_get_text(p->errors, path, object, "type", true, text, sizeof text) &&
+        strcmp(text, "smtp") != 0) {
+        config_error_add(p->errors, config_path_join(child, path, "type"),
+                         "\"%s\" is not a type of route; this version has \"smtp\"", text);
+    }
+}
+
+static void parse_limits(struct ctl_parse *p, const char *path, json_t *object,
+                         struct ctl_route *route)
+{
+    const struct {
+        const char *key;
+        uint32_t low, high, otherwise, *value;
+    } limits[] = {
+        {"connections", 1, 1000, 10, &route->connections},
+        {"messages_per_connection", 1, 1000000, 100, &route->messages_per_connection},
+        {"idle_ms", 0, 300000, 5000, &route->idle_ms},
+    };
+    for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
+        *limits[i].value = config_get_u32(p->errors, path, object, limits[i].key, limits[i].low,
+                                          limits[i].high, limits[i].otherwise);
+        (void)json_object_set_new(object, limits[i].key, json_integer(*limits[i].value));
+    }
+}
+
+static void parse_route(struct ctl_parse *p, const char *name, json_t *object)
+{
+    static const char *const keys[] = {"type",    "url", "connections", "messages_per_connection",
+                                       "idle_ms", NULL};
+    struct ctl_route *route = &p->config->routes[p->config->n_routes];
+    char path[CONFIG_PATH_MAX];
+    config_path_join(path, "/routes", name);
+    if (!config_name_valid(name) || strcmp(name, "dedicated") == 0) {
+        config_error_add(
+            p->errors, path,
+            "a name has 1 to %u letters, digits, '-', '_' or '.', and is not \"dedicated\"",
+            CONFIG_NAME_MAX - 1);
+        return;
+    }
+    if (!json_is_object(object)) {
+        config_error_add(p->errors, path, "must be an object with \"type\" and \"url\"");
+        return;
+    }
+    p->config->n_routes++;
+    (void)snprintf(route->name, sizeof route->name, "%s", name);
+    config_check_keys(p->errors, path, object, keys);
+    parse_type(p, path, object);
+    parse_url(p, path, object, route);
+    parse_limits(p, path, object, route);
+}
+
+void ctl_config_parse_routes(struct ctl_parse *p)
+{
+    json_t *routes = json_object_get(p->effective, "routes"), *object;
+    const char *name;
+    if (!routes) {
+        (void)json_object_set_new(p->effective, "routes", json_object());
+        return;
+    }
+    if (!json_is_object(routes) || json_object_size(routes) > CTL_ROUTES_MAX) {
+        config_error_add(p->errors, "/routes", "must be an object with at most %u routes by name",
+                         CTL_ROUTES_MAX);
+        return;
+    }
+    p->config->routes = calloc(json_object_size(routes) + 1, sizeof p->config->routes[0]);
+    INVARIANT(p->config->routes != NULL);
+    json_object_foreach(routes, name, object)
+    {
+        parse_route(p, name, object);
+    }
+}
+
+uint32_t ctl_config_route(const struct ctl_config *config, const char *name)
+{
+    for (uint32_t i = 0; i < config->n_routes; i++) {
+        if (strcmp(config->routes[i].name, name) == 0) {
+            return i;
+        }
+    }
+    return UINT32_MAX;
+}

@@ -1,0 +1,107 @@
+/* relay_private.h - between relay.c (routes, their lines and health) and relay_session.c
+ * (connections). */
+#ifndef WIREPOST_RELAY_PRIVATE_H
+#define WIREPOST_RELAY_PRIVATE_H
+
+#include "control/lanes.h"
+#include "control/relay.h"
+#include "dataplane/chan_lane.h"
+#include "dataplane/smtp_client.h"
+
+#define RELAY_NO_SLOT UINT32_MAX
+
+/*
+ *     CONNECTING ──connected──> BUSY ──transaction done──> IDLE ──next job──> BUSY
+ *         │                       │                          │ idle_ms, messages_per_connection
+ *         └─ no address left      │ closed                   v
+ *            v                    v                       QUITTING
+ *         CLOSING <───────────────┴──────────────────────────┘
+ */
+enum relay_session_state {
+    RELAY_CONNECTING,
+    RELAY_BUSY,
+    RELAY_IDLE,
+    RELAY_QUITTING,
+    RELAY_CLOSING
+};
+
+struct relay_session {
+    struct relay_session *next; /* of its route */
+    struct relay_route *route;
+    enum relay_session_state state;
+    uint32_t slot;      /* of the job it carries; RELAY_NO_SLOT */
+    relay_test_fn test; /* it only looks whether the relay answers */
+    void *test_user;
+    uint32_t messages;
+    uint32_t target; /* address that is tried, or was taken */
+    struct dns_answer addresses;
+    uv_tcp_t tcp;
+    uv_timer_t timer;
+    uv_connect_t connect;
+    uv_write_t write;
+    uint32_t handles;   /* of uv that are not closed yet */
+    bool writing, torn; /* torn: bytes of a transaction that has ended are still to be written */
+    struct smtp_client client;
+    struct smtp_transaction transaction;
+    struct smtp_recipient recipients[CHAN_RCPT_MAX];
+    uint8_t command[SMTP_COMMAND_MAX];
+    uint64_t started_ns, bytes_sent;
+    char chunk[8192];
+};
+
+struct relay_route {
+    struct relays *relays;
+    const struct ctl_route *config;
+    struct relay_session *sessions;
+    uint32_t n_sessions, n_idle;
+    uint32_t *line; /* ring of waiting slots; as long as there are slots */
+    uint32_t line_head, n_line;
+    bool paused, resolving;
+    uint32_t failures;     /* in a row */
+    uint32_t downs;        /* in a row */
+    int64_t down_until_ms; /* loop time; 0: it is not down */
+    bool probing;
+    uint64_t sent, failed;
+    char last[SMTP_TEXT_MAX]; /* failure */
+};
+
+struct relays {
+    struct ctl *ctl;
+    struct chan_lane lane; /* our own lane side of LANE_RELAY */
+    bool ready;            /* what an earlier process left is safe */
+    struct relay_route *routes;
+    uint32_t n;
+    uv_timer_t tick; /* until ready; and for routes that come back */
+};
+
+/* ---- relay.c ---- */
+
+/* Takes the next waiting job off the line. */
+bool relay_next(struct relay_route *route, uint32_t *ret_slot);
+/* The job could not be carried by this connection: first in line again. */
+void relay_unread(struct relay_route *route, uint32_t slot);
+/* Starts connections for what waits. */
+void relay_run(struct relay_route *route);
+/* It answered a transaction · it failed before any, which ends the job in `slot` as deferred. */
+void relay_route_good(struct relay_route *route);
+void relay_route_bad(struct relay_route *route, const char *why);
+/* The job's outcome is in the slot. */
+void relay_finish(struct relay_route *route, uint32_t slot);
+/* All recipients of the job get the same outcome. */
+void relay_fail(struct relay_route *route, uint32_t slot, enum outcome_kind kind,
+                enum outcome_stage stage, const char *text);
+
+struct chan_slot *relay_slot(struct relay_route *route, uint32_t slot);
+
+/* ---- relay_session.c ---- */
+
+/* A new connection for the job; addresses: where the relay is. */
+void relay_session_open(struct relay_route *route, const struct dns_answer *addresses,
+                        uint32_t slot);
+void relay_session_test(struct relay_route *route, const struct dns_answer *addresses,
+                        relay_test_fn done, void *user);
+/* An idle one takes the job. */
+void relay_session_reuse(struct relay_session *session, uint32_t slot);
+void relay_session_close(struct relay_session *session);
+
+#endif
