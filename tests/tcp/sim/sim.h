@@ -96,6 +96,15 @@ struct sim_pair {
     uint16_t client_port;
     bool started, accepted, disturbed;
     uint64_t start_ns;
+    uint64_t done_ns;       /* when the last byte of end 0 had come, for scenarios */
+    uint64_t at_first_done; /* bytes that had come when the first pair was done */
+};
+
+/* A world without dice, for the golden table: `flows` from host 0 to host 1 through one
+ * bottleneck. */
+struct sim_scenario {
+    uint64_t rtt_ns, bytes_per_s, bytes;
+    uint32_t loss, queue_bytes, flows;
 };
 
 struct sim_host {
@@ -119,6 +128,7 @@ struct sim {
     struct sim_event *heap;
     uint32_t heap_count, heap_cap;
     struct utcp_extent noise;
+    const struct sim_scenario *scenario; /* null: the dice decide */
     uint8_t family; /* 4 or 6, of the whole world */
     bool lossy, severed, trace, failed;
     char message[160];
@@ -130,12 +140,14 @@ void sim_fail(struct sim *sim, const char *format, ...) __attribute__((format(pr
 
 /* sim_link.c */
 void sim_link_choose(struct sim *sim);
+void sim_link_of_scenario(struct sim *sim);
 void sim_link_send(struct sim *sim, uint32_t from, const struct utcp_frame *frame);
 void sim_trace_frame(const struct sim *sim, uint32_t from, const uint8_t *frame, uint32_t len,
                      const char *fate);
 
 /* sim_app.c */
 void sim_app_choose(struct sim *sim);
+void sim_app_of_scenario(struct sim *sim);
 void sim_app_open(struct sim *sim, struct sim_pair *pair);
 void sim_app_event(struct sim *sim, uint32_t host, const struct utcp_event *event);
 void sim_app_tick(struct sim *sim, struct sim_pair *pair, uint32_t end);
@@ -148,5 +160,9 @@ void sim_schedule(struct sim *sim, struct sim_event event);
 void sim_poll_soon(struct sim *sim, uint32_t host);
 /* Runs one world; true when all held. The message stays in sim. */
 bool sim_run(struct sim *sim, uint64_t seed, bool trace);
+bool sim_run_scenario(struct sim *sim, const struct sim_scenario *scenario);
+
+/* sim_golden.c */
+bool sim_golden_write(struct sim *sim, FILE *out);
 
 #endif

@@ -44,6 +44,24 @@ void sim_app_choose(struct sim *sim)
     }
 }
 
+void sim_app_of_scenario(struct sim *sim)
+{
+    sim->n_pairs = sim->scenario->flows;
+    for (uint32_t i = 0; i < sim->n_pairs; i++) {
+        struct sim_pair *pair = &sim->pair[i];
+
+        *pair = (struct sim_pair){.start_ns = sim->now_ns + i * 10 * NS_PER_MS};
+        for (uint32_t e = 0; e < 2; e++) {
+            pair->end[e] =
+                (struct sim_end){.host = e, .abort_at_ns = TIME_NEVER_NS, .write_max = WRITE_MOST};
+            pair->ip[e] = sim->host[e].ip[0];
+        }
+        pair->end[0].to_send = sim->scenario->bytes;
+        pair->end[0].shuts_first = true;
+        sim_schedule(sim, (struct sim_event){.kind = SIM_OPEN, .host = i, .at_ns = pair->start_ns});
+    }
+}
+
 /* ---- acting --------------------------------------------------------------------------------- */
 
 static struct utcp *stack_of(struct sim *sim, const struct sim_end *end)
@@ -116,6 +134,19 @@ static void end_write(struct sim *sim, struct sim_end *end)
         sim_fail(sim, "shutdown refused");
 }
 
+static void note_done(struct sim *sim, struct sim_pair *pair)
+{
+    bool first = true;
+
+    if (sim->scenario == NULL || pair->done_ns != 0 || pair->end[1].received < sim->scenario->bytes)
+        return;
+    for (uint32_t i = 0; i < sim->n_pairs; i++)
+        first = first && sim->pair[i].done_ns == 0;
+    pair->done_ns = sim->now_ns;
+    for (uint32_t i = 0; first && i < sim->n_pairs; i++)
+        sim->pair[i].at_first_done = sim->pair[i].end[1].received;
+}
+
 /* Reads `most` bytes and compares them with what the other end sends. */
 static void end_read(struct sim *sim, struct sim_pair *pair, uint32_t e, uint64_t most)
 {
@@ -136,6 +167,7 @@ static void end_read(struct sim *sim, struct sim_pair *pair, uint32_t e, uint64_
         end->received += n;
         most -= n;
     }
+    note_done(sim, pair);
 }
 
 static uint64_t unread(struct sim *sim, const struct sim_end *end)

@@ -93,6 +93,20 @@ void sim_link_choose(struct sim *sim)
             sim->now_ns + sim_below(&sim->rng, 5 * NS_PER_S);
 }
 
+void sim_link_of_scenario(struct sim *sim)
+{
+    const struct sim_scenario *scenario = sim->scenario;
+
+    for (uint32_t i = 0; i < SIM_HOSTS; i++)
+        sim->link[i] = (struct sim_link){.dead_from_ns = TIME_NEVER_NS,
+                                         .outage_from_ns = TIME_NEVER_NS,
+                                         .delay_ns = scenario->rtt_ns / 2};
+    sim->link[0].bytes_per_s = scenario->bytes_per_s;
+    sim->link[0].queue_bytes = scenario->queue_bytes;
+    sim->link[0].loss = scenario->loss;
+    sim->lossy = true;
+}
+
 /* ---- what happens to a frame ---------------------------------------------------------------- */
 
 static bool in_outage(struct sim *sim, struct sim_link *link)

@@ -75,11 +75,24 @@ static uint16_t mtu_choose(struct sim *sim)
                                                    : 1500);
 }
 
-static void host_start(struct sim *sim, uint32_t h)
+/* What a server of today has. */
+static struct utcp_config config_of_scenario(uint32_t h)
 {
-    struct sim_host *host = &sim->host[h];
+    return (struct utcp_config){
+        .mac = {0x02, 0, 0, 0, 0, (uint8_t)(1 + h)},
+        .mtu = 1500,
+        .prefix4_len = 24,
+        .rx_window_bytes = 2000000,
+        .tx_queue_bytes = 2000000,
+        .limits = {.connections = 64, .segments = 16384, .rx_blocks = 32768, .chunks = 16384},
+    };
+}
+
+static struct utcp_config config_choose(struct sim *sim, uint32_t h)
+{
     struct sim_rng *rng = &sim->rng;
-    struct utcp_config config = {
+
+    return (struct utcp_config){
         .mac = {0x02, 0, 0, 0, 0, (uint8_t)(1 + h)},
         .mtu = mtu_choose(sim),
         .prefix4_len = 24,
@@ -96,6 +109,14 @@ static void host_start(struct sim *sim, uint32_t h)
                    .copy_blocks = (uint32_t)sim_log_range(rng, 32, 512),
                    .rx_blocks = (uint32_t)sim_log_range(rng, 128, 1024)},
     };
+}
+
+static void host_start(struct sim *sim, uint32_t h)
+{
+    struct sim_host *host = &sim->host[h];
+    struct sim_rng *rng = &sim->rng;
+    struct utcp_config config =
+        sim->scenario != NULL ? config_of_scenario(h) : config_choose(sim, h);
     char text[IP_ADDR_TEXT_MAX];
     int error = UTCP_OK;
 
@@ -105,7 +126,8 @@ static void host_start(struct sim *sim, uint32_t h)
     if (sim->family == 6)
         (void)ip_addr_parse("2001:db8::", &config.prefix6);
     *host = (struct sim_host){.timer_ns = TIME_NEVER_NS};
-    host->poll_every_ns = sim_below(rng, 2) == 0 ? 0 : sim_log_range(rng, NS_PER_US, NS_PER_MS);
+    if (sim->scenario == NULL)
+        host->poll_every_ns = sim_below(rng, 2) == 0 ? 0 : sim_log_range(rng, NS_PER_US, NS_PER_MS);
     host->u = utcp_create(&config, &error);
     INVARIANT(host->u != NULL);
     for (uint32_t i = 0; i < SIM_ADDRESSES; i++) {
@@ -223,7 +245,8 @@ static void check_host_end(struct sim *sim, uint32_t h)
                  usage.copy_blocks + usage.rx_blocks);
 }
 
-static void world_start(struct sim *sim, uint64_t seed, bool trace)
+static void world_start(struct sim *sim, uint64_t seed, bool trace,
+                        const struct sim_scenario *scenario)
 {
     uint8_t *noise = malloc(SIM_NOISE_BYTES);
     struct sim_rng noise_rng = {.state = 1};
@@ -241,12 +264,21 @@ static void world_start(struct sim *sim, uint64_t seed, bool trace)
     sim->rng.state = seed;
     sim->rng.state = sim_random(&sim->rng); /* seeds that follow each other are no neighbours */
     sim->trace = trace;
+    sim->scenario = scenario;
     sim->now_ns = sim_below(&sim->rng, 4) == 0 ? 0 : sim_below(&sim->rng, UINT64_C(1) << 56);
     sim->family = sim_below(&sim->rng, 2) == 0 ? 4 : 6;
-    sim_link_choose(sim);
+    if (scenario == NULL) {
+        sim_link_choose(sim);
+    } else {
+        sim->family = 4;
+        sim_link_of_scenario(sim);
+    }
     for (uint32_t h = 0; h < SIM_HOSTS; h++)
         host_start(sim, h);
-    sim_app_choose(sim);
+    if (scenario == NULL)
+        sim_app_choose(sim);
+    else
+        sim_app_of_scenario(sim);
     for (uint32_t h = 0; h < SIM_HOSTS; h++)
         sim_poll_soon(sim, h);
 }
@@ -266,11 +298,11 @@ static void world_stop(struct sim *sim)
     free((void *)(uintptr_t)sim->noise.data);
 }
 
-bool sim_run(struct sim *sim, uint64_t seed, bool trace)
+static bool run(struct sim *sim, uint64_t seed, bool trace, const struct sim_scenario *scenario)
 {
     uint64_t end_ns;
 
-    world_start(sim, seed, trace);
+    world_start(sim, seed, trace, scenario);
     end_ns = sim->now_ns + SIM_END_NS;
     while (sim->heap_count > 0 && !sim->failed) {
         const struct sim_event event = heap_pop(sim);
@@ -290,4 +322,14 @@ bool sim_run(struct sim *sim, uint64_t seed, bool trace)
         check_host_end(sim, h);
     world_stop(sim);
     return !sim->failed;
+}
+
+bool sim_run(struct sim *sim, uint64_t seed, bool trace)
+{
+    return run(sim, seed, trace, NULL);
+}
+
+bool sim_run_scenario(struct sim *sim, const struct sim_scenario *scenario)
+{
+    return run(sim, 1, false, scenario);
 }
