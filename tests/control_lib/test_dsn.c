@@ -184,8 +184,8 @@ START_TEST(with_utf8_the_types_of_rfc_6533_are_used)
         "report-type=global-delivery-status;",
         "\r\nContent-Transfer-Encoding: 8bit\r\n\r\n--report",
         "\r\nContent-Type: message/global-delivery-status\r\nContent-Transfer-Encoding: 8bit\r\n",
-        "\r\nContent-Type: message/global-headers\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
-        "Subject: =\xc3\xa9 \r\n",
+        ("\r\nContent-Type: message/global-headers\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
+         "Subject: =\xc3\xa9 \r\n"),
         "\r\nTo: \xc3\xa9@acme.example\r\n",
         "\r\nFinal-Recipient: utf-8; \xe7\x94\xa8\\+=@example.org\r\n",
         "\r\nDiagnostic-Code: smtp; 550 \xc3\xa9 ?? ? ?? many blanks\r\n",
