@@ -324,6 +324,10 @@ static const char *const options[][2] = {
     {"qname-minimisation:", "no"},
 };
 
+/* Zones that libunbound answers itself; whoever runs a network under one of these names has servers
+ * for it. */
+static const char *const own_zones[] = {"test.", "invalid.", "home.arpa."};
+
 static int configure(struct ub_ctx *ub, const struct dns_config *config)
 {
     int result = 0;
@@ -336,7 +340,11 @@ static int configure(struct ub_ctx *ub, const struct dns_config *config)
     if (result == 0 && config->n_servers == 0) {
         result = ub_ctx_resolvconf(ub, NULL);
     }
-    return result ? result : ub_ctx_async(ub, 1);
+    result = result ? result : ub_ctx_async(ub, 1);
+    for (size_t i = 0; result == 0 && i < sizeof own_zones / sizeof own_zones[0]; i++) {
+        result = ub_ctx_zone_remove(ub, own_zones[i]);
+    }
+    return result;
 }
 
 static struct dns_resolver *fail(struct dns_resolver *r, const char *why, char *ret_error,
