@@ -4,6 +4,7 @@
 #include "tcp/base.h"
 
 #include <dirent.h>
+#include <lmdb.h>
 #include <poll.h>
 #include <unistd.h>
 
@@ -102,14 +103,15 @@ const struct store_accept *spool_message(uint64_t id, uint32_t n, size_t body_by
 {
     static struct store_accept accept;
     static char event[64];
-    static uint32_t stuff[1u << 16];
+    static uint32_t stuff[1u << 16], n_stuff_made;
     ck_assert_uint_lt(n_bodies, BODIES_MAX);
     ck_assert_uint_lt(n_stuff_of(body_bytes), 1u << 16);
     uint8_t *body = bodies[n_bodies++] = malloc(body_bytes + 1);
     ck_assert_ptr_nonnull(body);
     spool_body_make(id, body, body_bytes);
-    for (uint32_t i = 0; i < n_stuff_of(body_bytes); i++) {
-        stuff[i] = i * STUFF_EVERY;
+    for (uint32_t i = n_stuff_made; i < n_stuff_of(body_bytes); i++) {
+        stuff[i] = i * STUFF_EVERY; /* once: the writer may be reading it */
+        n_stuff_made = i + 1;
     }
     (void)snprintf(event, sizeof event, "{\"type\":\"accepted\",\"id\":\"%llu\"}",
                    (unsigned long long)id);
@@ -245,6 +247,25 @@ uint32_t spool_count(struct spool *spool)
     uint32_t n = 0;
     store_each_message(spool->store, 0, on_count, &n);
     return n;
+}
+
+size_t spool_entries(struct spool *spool, const char *db)
+{
+    MDB_env *env;
+    MDB_txn *txn;
+    MDB_dbi dbi;
+    MDB_stat stat;
+    spool_close(spool);
+    ck_assert_int_eq(mdb_env_create(&env), 0);
+    ck_assert_int_eq(mdb_env_set_maxdbs(env, 8), 0);
+    ck_assert_int_eq(mdb_env_open(env, spool->dir, MDB_NOTLS | MDB_RDONLY, 0600), 0);
+    ck_assert_int_eq(mdb_txn_begin(env, NULL, MDB_RDONLY, &txn), 0);
+    ck_assert_int_eq(mdb_dbi_open(txn, db, 0, &dbi), 0);
+    ck_assert_int_eq(mdb_stat(txn, dbi, &stat), 0);
+    mdb_txn_abort(txn);
+    mdb_env_close(env);
+    spool_open(spool);
+    return stat.ms_entries;
 }
 
 static bool on_check(void *user, const struct store_message *message,

@@ -57,6 +57,8 @@ enum store_status spool_finish(struct spool *spool, uint64_t id, uint32_t index,
 
 /* Queued messages, read from the store. */
 uint32_t spool_count(struct spool *spool);
+/* Entries of one of the databases (store_private.h); closes the store and opens it again. */
+size_t spool_entries(struct spool *spool, const char *db);
 /* The message is there whole: recipients, body and offsets as spool_message() made them. */
 void spool_check_message(struct spool *spool, uint64_t id, uint32_t n, size_t body_bytes);
 

@@ -105,6 +105,10 @@ START_TEST(a_finished_message_leaves_nothing_but_its_events)
     ck_assert_uint_eq(after.messages, 0);
     ck_assert_uint_le(after.used_bytes, before.used_bytes + 8 * 4096);
     ck_assert_uint_eq(store_last_event(spool.store), 4);
+    ck_assert_uint_eq(spool_entries(&spool, "message"), 0);
+    ck_assert_uint_eq(spool_entries(&spool, "rcpt"), 0);
+    ck_assert_uint_eq(spool_entries(&spool, "body"), 0);
+    ck_assert_uint_eq(spool_entries(&spool, "event"), 4);
 }
 END_TEST
 
@@ -324,6 +328,7 @@ START_TEST(events_beyond_event_keep_go_in_steps_and_their_numbers_never_come_bac
     ck_assert_uint_eq(all.seq[0], 411);
     (void)store_each_event(spool.store, 0, 1, on_told, &one);
     ck_assert_uint_eq(one.n, 0);
+    ck_assert_uint_eq(spool_entries(&spool, "event_by_message"), 10);
     spool.config.event_keep = 0;
     reopen();
     ck_assert_int_eq(spool_accept(&spool, 421, 1, 10), STORE_OK);

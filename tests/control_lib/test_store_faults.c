@@ -13,6 +13,7 @@
 #include <lmdb.h>
 #include <poll.h>
 #include <stdatomic.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -20,7 +21,7 @@
 
 static struct spool spool;
 static atomic_int sync_error; /* errno of the next calls; 0: they work */
-static atomic_uint n_syncs;
+static atomic_uint n_syncs, n_directory_syncs;
 
 int fdatasync(int fd)
 {
@@ -30,6 +31,14 @@ int fdatasync(int fd)
         return -1;
     }
     return (int)syscall(SYS_fdatasync, fd);
+}
+
+/* The store itself calls it, on directories. */
+int fsync(int fd)
+{
+    struct stat st;
+    n_directory_syncs += fstat(fd, &st) == 0 && S_ISDIR(st.st_mode);
+    return (int)syscall(SYS_fsync, fd);
 }
 
 static void setup(void)
@@ -76,6 +85,28 @@ START_TEST(every_yes_stands_behind_a_sync)
         ck_assert_int_eq(spool_accept(&spool, id, 1, 10), STORE_OK);
         ck_assert_uint_gt(n_syncs, before);
     }
+}
+END_TEST
+
+START_TEST(a_new_spool_has_its_names_on_the_disk_before_anything_is_accepted)
+{
+    char path[128];
+    const char *dir = spool.config.path;
+    (void)snprintf(path, sizeof path, "%s/new", dir);
+    spool_close(&spool);
+    n_directory_syncs = 0;
+    spool.config.path = path;
+    spool_open(&spool);
+    ck_assert_uint_ge(n_directory_syncs, 2); /* that of its files, and the one that it stands in */
+    spool_close(&spool);
+    spool.config.path = dir;
+    static const char *const files[] = {"data.mdb", "lock.mdb", "spool.lock"};
+    for (size_t i = 0; i < 3; i++) {
+        char file[256];
+        (void)snprintf(file, sizeof file, "%s/%s", path, files[i]);
+        ck_assert_int_eq(unlink(file), 0);
+    }
+    ck_assert_int_eq(rmdir(path), 0);
 }
 END_TEST
 
@@ -363,6 +394,7 @@ int main(void)
     TCase *tc = tcase_create("faults");
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, every_yes_stands_behind_a_sync);
+    tcase_add_test(tc, a_new_spool_has_its_names_on_the_disk_before_anything_is_accepted);
     tcase_add_test(tc, nothing_of_a_commit_that_was_not_synced_is_there);
     tcase_add_test(tc, accepts_are_refused_until_a_write_succeeds_and_outcomes_are_tried);
     tcase_add_test(tc, the_store_finds_out_by_itself_that_it_can_write_again);
