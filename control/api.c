@@ -108,6 +108,8 @@ static const char *const config_check_params[] = {"config", "file", NULL};
 static const char *const inject_params[] = {"sender",  "mail_from", "rcpt_to", "stream",
                                             "message", "size",      NULL};
 static const char *const list_params[] = {"sender", "domain", "state", "limit", "after", NULL};
+static const char *const op_params[] = {"id",    "sender", "domain",  "all",
+                                        "after", "limit",  "dry_run", NULL};
 static const char *const id_params[] = {"id", NULL};
 static const char *const events_params[] = {"after", "types", "follow", NULL};
 static const char *const name_params[] = {"name", NULL};
@@ -120,6 +122,11 @@ static const struct method methods[] = {
     {"inject", RPC_ADMIN, api_inject, inject_params},
     {"queue.list", RPC_READER, api_queue_list, list_params},
     {"queue.show", RPC_READER, api_queue_show, id_params},
+    {"queue.hold", RPC_ADMIN, api_queue_hold, op_params},
+    {"queue.release", RPC_ADMIN, api_queue_release, op_params},
+    {"queue.retry", RPC_ADMIN, api_queue_retry, op_params},
+    {"queue.bounce", RPC_ADMIN, api_queue_bounce, op_params},
+    {"queue.delete", RPC_ADMIN, api_queue_delete, op_params},
     {"message.why", RPC_READER, api_message_why, id_params},
     {"stats", RPC_READER, api_stats, none},
     {"events", RPC_READER, api_events, events_params},

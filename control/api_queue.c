@@ -6,6 +6,7 @@
 
 #include "control/events.h"
 #include "control/lanes.h"
+#include "control/queue_ops.h"
 
 #define LIST_MAX 10000u
 
@@ -46,9 +47,9 @@ static bool is_flying(const struct flying *flying, uint32_t index)
 /* ---- one message ------------------------------------------------------------------------- */
 
 struct tally {
-    uint32_t queued, in_flight, delivered, bounced;
-    int64_t next_try_ms; /* INT64_MAX: none */
-    const char *last;    /* JSON of the latest outcome */
+    uint32_t queued, held, in_flight, delivered, bounced; /* held ones are not in queued */
+    int64_t next_try_ms;                                  /* INT64_MAX: none */
+    const char *last;                                     /* JSON of the latest outcome */
     const char *last_at;
 };
 
@@ -74,7 +75,9 @@ static void tally_recipients(struct tally *tally, const struct store_message *me
         const struct store_rcpt *rcpt = &recipients[i];
         tally->delivered += rcpt->state == STORE_RCPT_DELIVERED;
         tally->bounced += rcpt->state == STORE_RCPT_BOUNCED;
-        if (rcpt->state == STORE_RCPT_QUEUED) {
+        if (rcpt->state == STORE_RCPT_QUEUED && rcpt->next_try_ms >= QUEUE_HELD_MS) {
+            tally->held++;
+        } else if (rcpt->state == STORE_RCPT_QUEUED) {
             tally->queued++;
             tally->next_try_ms =
                 rcpt->next_try_ms < tally->next_try_ms ? rcpt->next_try_ms : tally->next_try_ms;
@@ -97,11 +100,11 @@ static json_t *message_json(const struct store_message *message, const struct ta
 {
     char id[EVENT_ID_TEXT];
     json_t *object = ctl_must(json_pack(
-        "{s:s, s:s, s:s, s:s, s:I, s:{s:i, s:i, s:i, s:i}}", "id", event_id_text(message->id, id),
-        "sender", message->sender, "stream", message->stream, "mail_from", message->mail_from,
-        "bytes", (json_int_t)message->body_bytes, "recipients", "queued", (int)tally->queued,
-        "in_flight", (int)tally->in_flight, "delivered", (int)tally->delivered, "bounced",
-        (int)tally->bounced));
+        "{s:s, s:s, s:s, s:s, s:I, s:{s:i, s:i, s:i, s:i, s:i}}", "id",
+        event_id_text(message->id, id), "sender", message->sender, "stream", message->stream,
+        "mail_from", message->mail_from, "bytes", (json_int_t)message->body_bytes, "recipients",
+        "queued", (int)tally->queued, "held", (int)tally->held, "in_flight", (int)tally->in_flight,
+        "delivered", (int)tally->delivered, "bounced", (int)tally->bounced));
     set_time(object, "accepted_at", message->accepted_ms);
     set_time(object, "expires_at", message->expires_ms);
     if (tally->next_try_ms == INT64_MAX) {
@@ -141,6 +144,7 @@ static bool has_domain(const struct store_message *message, const struct store_r
 static bool in_state(const struct tally *tally, const char *state)
 {
     return strcmp(state, "queued") == 0      ? tally->queued > 0
+           : strcmp(state, "held") == 0      ? tally->held > 0
            : strcmp(state, "in_flight") == 0 ? tally->in_flight > 0
            : strcmp(state, "delivered") == 0 ? tally->delivered > 0
                                              : tally->bounced > 0;
@@ -172,7 +176,7 @@ static bool on_listed(void *user, const struct store_message *message,
 
 static bool state_known(const char *state)
 {
-    static const char *const known[] = {"queued", "in_flight", "delivered", "bounced"};
+    static const char *const known[] = {"queued", "held", "in_flight", "delivered", "bounced"};
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         if (strcmp(known[i], state) == 0) {
             return true;
@@ -194,7 +198,7 @@ void api_queue_list(struct rpc_request *request)
     }
     if (list.state && !state_known(list.state)) {
         rpc_error(request, RPC_E_PARAMS, NULL, "/state",
-                  "\"state\" must be queued, in_flight, delivered or bounced");
+                  "\"state\" must be queued, held, in_flight, delivered or bounced");
         return;
     }
     list.messages = ctl_must(json_array());
@@ -213,15 +217,17 @@ struct show {
 
 static json_t *recipient_json(const struct store_rcpt *rcpt, bool in_flight)
 {
-    const char *state = rcpt->state == STORE_RCPT_DELIVERED ? "delivered"
-                        : rcpt->state == STORE_RCPT_BOUNCED ? "bounced"
-                        : in_flight                         ? "in_flight"
-                                                            : "queued";
+    const char *state = rcpt->state == STORE_RCPT_DELIVERED  ? "delivered"
+                        : rcpt->state == STORE_RCPT_BOUNCED  ? "bounced"
+                        : in_flight                          ? "in_flight"
+                        : rcpt->next_try_ms >= QUEUE_HELD_MS ? "held"
+                                                             : "queued";
     json_t *last = rcpt->last[0] ? json_loads(rcpt->last, 0, NULL) : NULL;
     json_t *object =
         ctl_must(json_pack("{s:s, s:s, s:i, s:o}", "address", rcpt->address, "state", state,
                            "attempts", (int)rcpt->attempts, "last", last ? last : json_null()));
-    if (rcpt->state == STORE_RCPT_QUEUED && rcpt->next_try_ms > 0) {
+    if (rcpt->state == STORE_RCPT_QUEUED && rcpt->next_try_ms > 0 &&
+        rcpt->next_try_ms < QUEUE_HELD_MS) {
         set_time(object, "next_try_at", rcpt->next_try_ms);
     } else {
         (void)json_object_set_new(object, "next_try_at", json_null());

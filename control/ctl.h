@@ -9,8 +9,8 @@
  * Invariants
  * 1. A yes to `inject` comes after the message is durable (api_inject.c).
  * 2. A slot of a lane is freed after its outcome is durable (outcome.c).
- * 3. Each queued recipient is in exactly one item of the queue, waiting or in flight; an item in
- * flight has one job.
+ * 3. Each queued recipient is in an item of the queue, and in one job at most; an item in flight
+ * has one job.
  * 4. Nothing in shared memory that the lane can write is used before it was checked.
  */
 #ifndef WIREPOST_CTL_H
@@ -27,6 +27,7 @@
 
 #include <uv.h>
 
+struct ctl_job;
 struct ctl_lanes;
 struct plan;
 struct relays;
@@ -51,6 +52,7 @@ struct ctl {
     struct path_stats paths;
     struct ctl_counts counts;
     struct plan *plan;
+    struct ctl_job *jobs; /* all of them: see job.h */
     struct relays *relays;
     uint64_t random; /* state of ctl_random() */
     int64_t started_ms;

@@ -30,16 +30,6 @@ struct pick {
     int64_t expires_ms;
 };
 
-uint32_t job_draft_add(struct job_draft *draft, const char *text)
-{
-    uint32_t at = draft->strings_len;
-    size_t len = strlen(text) + 1;
-    INVARIANT(len <= JOB_STRINGS_MAX - draft->strings_len);
-    memcpy(draft->strings + at, text, len);
-    draft->strings_len += (uint32_t)len;
-    return at;
-}
-
 /* ---- what is to be sent ------------------------------------------------------------------ */
 
 /* The address that the last attempt came from, or the relay that it went to. */
@@ -69,6 +59,10 @@ static bool on_pick(void *user, const struct store_message *message,
         if (rcpt->state != STORE_RCPT_QUEUED || rcpt->next_try_ms > pick->now_ms) {
             continue;
         }
+        if (job_carries(job->ctl, job->message_id, group.index[i])) {
+            pick->queued--; /* another item of the group was quicker, and keeps it in the queue */
+            continue;
+        }
         if (job->n == 0) {
             last_source(rcpt->last, pick->last_source);
             (void)snprintf(pick->first, sizeof pick->first, "%s", rcpt->address);
@@ -80,7 +74,7 @@ static bool on_pick(void *user, const struct store_message *message,
     return false;
 }
 
-static void count_in_flight(struct ctl *ctl, struct ctl_job *job)
+void dispatch_count_in_flight(struct ctl *ctl, struct ctl_job *job)
 {
     struct message_entry *entry = message_table_find(&ctl->messages, job->message_id);
     INVARIANT(entry != NULL);
@@ -98,7 +92,7 @@ static void drop(struct ctl *ctl, struct ctl_job *job, const struct pick *pick)
     } else {
         queue_finish(ctl->queue, &job->item);
     }
-    free(job);
+    job_free(job);
 }
 
 /* ---- the steps of a job ------------------------------------------------------------------ */
@@ -106,7 +100,7 @@ static void drop(struct ctl *ctl, struct ctl_job *job, const struct pick *pick)
 static void wait_for_room(struct ctl *ctl, struct ctl_job *job)
 {
     queue_put_back(ctl->queue, &job->item);
-    free(job);
+    job_free(job);
 }
 
 /* Once for each message until it goes. */
@@ -127,7 +121,7 @@ static void hold(struct ctl *ctl, struct ctl_job *job, const struct pick *pick, 
     int64_t until_ms = pick->now_ms + HOLD_MS;
     tell_held(ctl, job, pick, reason, evidence, until_ms);
     queue_again(ctl->queue, &job->item, until_ms);
-    free(job);
+    job_free(job);
 }
 
 /* Nothing that the sender may use works: its other mail is not even looked at until something does.
@@ -148,7 +142,7 @@ static void expire(struct ctl *ctl, struct ctl_job *job)
         .text = "it could not be delivered before it expired",
         .host = "",
     };
-    count_in_flight(ctl, job);
+    dispatch_count_in_flight(ctl, job);
     outcome_record(ctl, job, NULL, &own);
 }
 
@@ -162,7 +156,7 @@ static void unresolved(struct ctl *ctl, struct ctl_job *job, const struct dns_an
         .text = answer->text,
         .host = "",
     };
-    count_in_flight(ctl, job);
+    dispatch_count_in_flight(ctl, job);
     outcome_record(ctl, job, NULL, &own);
 }
 
@@ -190,7 +184,7 @@ static void submit(struct ctl *ctl, struct ctl_job *job, struct pick *pick, uint
     pick->draft->site = job_draft_add(pick->draft, pick->domain);
     job->planned = true;
     if (lanes_submit(ctl->lanes, lane, job, pick->draft, &gone)) {
-        count_in_flight(ctl, job);
+        dispatch_count_in_flight(ctl, job);
         if (lane == LANE_RELAY) {
             relays_take(ctl->relays);
         }
@@ -297,13 +291,10 @@ static void on_resolved(void *user, const char *domain, const struct dns_answer 
 
 static void begin(struct ctl *ctl, const struct queue_item *item)
 {
-    struct ctl_job *job = ctl_must(calloc(1, sizeof *job));
+    struct ctl_job *job = job_new(ctl, item->message_id);
     uint32_t sender = queue_sender(ctl->queue, item);
-    job->ctl = ctl;
     job->item = *item;
     job->queued = true;
-    job->message_id = item->message_id;
-    job->lane = JOB_NO_LANE;
     if (sender < ctl->config.n_senders && !plan_has_room(ctl->plan, sender, item->message_id)) {
         wait_for_room(ctl, job);
         return;
@@ -434,7 +425,7 @@ static void load_group(void *user, const struct group *group)
         job->queued = true;
         INVARIANT(queue_add_in_flight(ctl->queue, loading->sender, group->domain, loading->id,
                                       group->number, &job->item));
-        count_in_flight(ctl, job);
+        dispatch_count_in_flight(ctl, job);
     } else if (group_queued(loading->recipients, group, &due_ms) > 0) {
         INVARIANT(queue_add(ctl->queue, loading->sender, group->domain, loading->id, group->number,
                             due_ms));

@@ -13,6 +13,10 @@ bool dispatch_open(struct ctl *ctl);
 /* A lane, the queue or the plan has changed. */
 void dispatch_wake(struct ctl *ctl);
 
+struct ctl_job;
+/* The job's recipients count as in flight from here on; outcome_record() ends that. */
+void dispatch_count_in_flight(struct ctl *ctl, struct ctl_job *job);
+
 /* Puts a message that has just become durable into the queue. */
 void dispatch_add_message(struct ctl *ctl, uint64_t id, uint32_t sender,
                           const struct store_rcpt *recipients, uint32_t n, int64_t now_ms);

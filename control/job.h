@@ -17,6 +17,7 @@ struct lane_body;
 
 struct ctl_job {
     struct ctl *ctl;
+    struct ctl_job *next, *previous; /* all jobs */
     struct queue_item item;
     bool flying; /* counted as in flight */
     bool queued; /* item is valid: its message is in the queue */
@@ -33,6 +34,12 @@ struct ctl_job {
     struct chan_range strings;
     struct lane_body *body; /* shared by the lane's jobs of one message */
 };
+
+/* In no lane, nothing picked. */
+struct ctl_job *job_new(struct ctl *ctl, uint64_t message_id);
+void job_free(struct ctl_job *job);
+/* The recipient is in flight: a job carries it whose outcome is not durable yet. */
+bool job_carries(const struct ctl *ctl, uint64_t message_id, uint32_t index);
 
 /* Everything of a job that a slot needs beside its body: filled by dispatch.c, copied by lanes.c.
  */

@@ -193,9 +193,7 @@ static struct lane_body *adopt_body(struct lane *lane, const struct chan_slot *s
 static void adopt_slot(struct ctl_lanes *lanes, struct lane *lane, uint32_t index)
 {
     const struct chan_slot *slot = chan_control_slot(lane->chan, index);
-    struct ctl_job *job = ctl_must(calloc(1, sizeof *job));
-    job->ctl = lanes->ctl;
-    job->message_id = slot->message_id;
+    struct ctl_job *job = job_new(lanes->ctl, slot->message_id);
     job->n = slot->n_recipients <= CHAN_RCPT_MAX ? slot->n_recipients : 0;
     memcpy(job->index, slot->recipient_index, job->n * sizeof job->index[0]);
     memcpy(job->attempt, slot->attempt, job->n * sizeof job->attempt[0]);

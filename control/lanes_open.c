@@ -177,7 +177,9 @@ static void lane_close(struct lane *lane)
         uv_close((uv_handle_t *)lane->done_poll, on_closed);
     }
     for (uint32_t i = 0; lane->jobs && i < chan_control_n_slots(lane->chan); i++) {
-        free(lane->jobs[i]);
+        if (lane->jobs[i]) {
+            job_free(lane->jobs[i]);
+        }
     }
     for (uint32_t i = 0; lane->bodies && i < chan_control_n_slots(lane->chan); i++) {
         while (lane->bodies[i]) {

@@ -105,7 +105,7 @@ bool outcome_dsn_make(struct ending *e)
     struct dsn_recipient recipients[CHAN_RCPT_MAX];
     char error[256];
     uint32_t n = gather(e, texts, recipients);
-    if (n == 0 || e->mail_from[0] == '\0') {
+    if (n == 0 || e->silent || e->mail_from[0] == '\0') {
         return false;
     }
     uint64_t id = store_next_id(e->ctl->store);

@@ -48,6 +48,7 @@ struct ending {
     char *finished_event;
 
     /* the bounce message */
+    bool silent; /* no bounce message is wanted */
     bool has_dsn;
     struct store_accept dsn;
     struct store_rcpt dsn_rcpt;

@@ -249,7 +249,7 @@ static void finish_job(struct ctl *ctl, struct ctl_job *job, int64_t due_ms)
         queue_again(ctl->queue, &job->item, due_ms);
     }
     lanes_release(ctl->lanes, job);
-    free(job);
+    job_free(job);
     dispatch_wake(ctl);
 }
 
@@ -364,6 +364,7 @@ void outcome_record(struct ctl *ctl, struct ctl_job *job, const struct chan_slot
     e->job = job;
     e->now_ms = ctl_time_ms();
     e->due_ms = INT64_MAX;
+    e->silent = own && own->silent;
     if (slot) {
         read_connection(ctl, job, slot, e);
     }

@@ -16,6 +16,7 @@ struct outcome_own {
     uint16_t code;
     uint8_t enhanced[3];
     const char *text;
+    bool silent;           /* no bounce message */
     const char *host;      /* "" or what was asked */
     int64_t not_before_ms; /* of the next try; 0: as configured */
 };

@@ -156,6 +156,24 @@ def nobody_listening_defers_at_connect(work, args):
         expect("refused" in deferred["text"], deferred["text"])
 
 
+def mail_that_waits_goes_at_once_when_the_operator_says_retry_and_never_twice(work, args):
+    with Netns() as netns:
+        site = Site(netns, work, args)
+        config = dict(site.lab.config)
+        expect_equal("stop", (site.lab.process.terminate(), site.lab.process.wait(60))[1], 0)
+        site.lab.config = config | {"delivery": DELIVERY | {"retry_s": [3600]}}
+        site.lab.start()
+        idents = [site.inject(f"defer{n}", index=n) for n in range(5)]
+        for ident in idents:
+            site.events(ident, until="deferred")
+        with site.lab.rpc() as rpc:
+            for _ in range(3):  # again and again: the same recipient is never tried twice at a time
+                rpc.call("queue.retry", all=True)
+        for ident in idents:
+            site.events(ident, seconds=20)
+        expect_equal("kept", len(site.kept()), 5)
+
+
 def main():
     args = tap.arguments(__doc__)
     require_root()
@@ -170,7 +188,8 @@ def main():
              a_server_without_extensions_gets_helo_and_one_command_at_a_time,
              a_close_or_reset_after_the_final_dot_is_doubtful_and_keeps_its_message_id,
              recipients_of_one_transaction_have_an_outcome_each,
-             nobody_listening_defers_at_connect], args, args)
+             nobody_listening_defers_at_connect,
+             mail_that_waits_goes_at_once_when_the_operator_says_retry_and_never_twice], args, args)
 
 
 if __name__ == "__main__":
