@@ -1,17 +1,20 @@
 /*
  * tap_link.h - a stack on a Linux TAP device, with the kernel's TCP as its peer.
  *
- * tap_open() makes a network namespace and a TAP device in it; the kernel has TAP_PEER on it. The
- * peer's servers run in a child process (tap_peer.c), one port for each behaviour.
+ * tap_open() makes a network namespace and a TAP device in it; the kernel has TAP_PEER and
+ * TAP_PEER6 on it. The peer's servers run in a child process (tap_peer.c), one port for each
+ * behaviour.
  */
 #ifndef WIREPOST_TESTS_TAP_LINK_H
 #define WIREPOST_TESTS_TAP_LINK_H
 
 #include "tcp/utcp.h"
+#include "tests/tcp/emulator.h"
 
 #include <sys/types.h>
 
-#define TAP_PEER "192.0.2.1"
+#define TAP_PEER  "192.0.2.1"
+#define TAP_PEER6 "2001:db8::1"
 #define TAP_MAC                                                                                    \
     {                                                                                              \
         0x02, 0x00, 0x5e, 0x10, 0x00, 0x01                                                         \
@@ -27,9 +30,11 @@ enum peer_port {
     PEER_CALLS_BACK =
         7007,           /* connects to LISTEN_PORT of the caller, checks the echo, sends Y or N */
     PEER_NOBODY = 7008, /* closed */
+    PEER_SMALL_SOURCE = 7009, /* like PEER_SOURCE, with PEER_SMALL_BYTES */
 };
 #define LISTEN_PORT       8025
 #define PEER_SOURCE_BYTES (5u * 1024u * 1024u)
+#define PEER_SMALL_BYTES  (48u * 1024u)
 #define PEER_CALL_BYTES   (1024u * 1024u)
 
 /* Byte number `at` of the pattern that both sides know. */
@@ -52,15 +57,20 @@ pid_t tap_peer_start(void);
 
 /* Null, or what is missing here. On success *ret_fd is the device, in a new network namespace. */
 const char *tap_open(int *ret_fd);
+/* The same with another IPv4 address and without IPv6. */
+const char *tap_open_at(const char *address, int *ret_fd);
 
 struct tap_link {
     int fd;
     struct utcp *u;
+    struct emu *emu;         /* between the stack (port 0) and the device (port 1); null: nothing */
+    uint16_t mtu;            /* 0: 1500 */
+    uint32_t tx_queue_bytes; /* 0: the default */
     void (*on_event)(struct tap_link *link, const struct utcp_event *event);
     void *test;
 };
 
-/* A stack with source address `ip` on the device. */
+/* A stack with source address `ip` on the device; an IPv6 one is usable a second later. */
 void tap_link_start(struct tap_link *link, int fd, const char *ip);
 void tap_link_stop(struct tap_link *link);
 /* Lets the world turn until *done, for `seconds` at most; false when time was up. */

@@ -13,14 +13,14 @@
 
 #define CHUNK 65536u
 
-static const uint16_t ports[] = {PEER_ECHO,   PEER_SINK,      PEER_SOURCE,    PEER_RESET,
-                                 PEER_CLOSES, PEER_SLOW_SINK, PEER_CALLS_BACK};
+static const uint16_t ports[] = {PEER_ECHO,   PEER_SINK,      PEER_SOURCE,     PEER_RESET,
+                                 PEER_CLOSES, PEER_SLOW_SINK, PEER_CALLS_BACK, PEER_SMALL_SOURCE};
 #define N_PORTS (sizeof ports / sizeof ports[0])
 
 struct visit {
     int fd;
     uint16_t port;
-    struct sockaddr_in caller;
+    struct sockaddr_in6 caller; /* an IPv4 one is mapped */
 };
 
 static bool write_all(int fd, const uint8_t *data, size_t len)
@@ -72,9 +72,11 @@ static bool send_pattern(int fd, uint64_t len)
     uint8_t buf[CHUNK];
 
     for (uint64_t at = 0; at < len; at += sizeof buf) {
-        for (size_t i = 0; i < sizeof buf; i++)
+        const size_t n = len - at < sizeof buf ? (size_t)(len - at) : sizeof buf;
+
+        for (size_t i = 0; i < n; i++)
             buf[i] = pattern_byte(at + i);
-        if (!write_all(fd, buf, sizeof buf))
+        if (!write_all(fd, buf, n))
             return false;
     }
     return true;
@@ -99,16 +101,16 @@ static void *send_pattern_thread(void *arg)
 }
 
 /* Connects to the caller's listener: does it echo the pattern? */
-static bool call_back(struct sockaddr_in caller)
+static bool call_back(struct sockaddr_in6 caller)
 {
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
     uint8_t buf[CHUNK];
     uint64_t at = 0;
     pthread_t sender;
     ssize_t n;
     bool same = true;
 
-    caller.sin_port = htons(LISTEN_PORT);
+    caller.sin6_port = htons(LISTEN_PORT);
     if (fd < 0 || connect(fd, (const struct sockaddr *)&caller, sizeof caller) != 0 ||
         pthread_create(&sender, NULL, send_pattern_thread, &fd) != 0)
         return false;
@@ -146,6 +148,9 @@ static void *serve(void *arg)
     case PEER_CALLS_BACK:
         (void)write_all(visit->fd, (const uint8_t *)(call_back(visit->caller) ? "Y" : "N"), 1);
         break;
+    case PEER_SMALL_SOURCE:
+        (void)send_pattern(visit->fd, PEER_SMALL_BYTES);
+        break;
     case PEER_NOBODY:
         break;
     }
@@ -156,11 +161,10 @@ static void *serve(void *arg)
 
 static int listen_on(uint16_t port)
 {
-    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_port = htons(port)};
-    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    const struct sockaddr_in6 addr = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+    const int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
     const int small = 8192;
 
-    (void)inet_pton(AF_INET, TAP_PEER, &addr.sin_addr);
     if (port == PEER_SLOW_SINK)
         (void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
     INVARIANT(fd >= 0 && bind(fd, (const struct sockaddr *)&addr, sizeof addr) == 0 &&
