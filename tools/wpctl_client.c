@@ -1,185 +1,233 @@
-/* wpctl_client.c - the connection to the daemon: see wpctl.h. */
+/* wpctl_client.c - see wpctl_client.h. */
+#include "tools/wpctl_client.h"
+
 #include "tools/wpctl.h"
+#include "tools/wpctl_json.h"
 
 #include <errno.h>
+#include <poll.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
-#include <sys/uio.h>
 #include <sys/un.h>
 #include <sysexits.h>
 #include <unistd.h>
 
-#define LINE_MAX_BYTES (256u << 20) /* of an answer; more is no answer of this daemon */
+#define READ_BYTES 65536u
 
-void wpctl_connect(struct wpctl_client *client)
+/* ---- connect ----------------------------------------------------------------------------- */
+
+static void cannot_connect(const char *path, int error)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    switch (error) {
+    case EACCES:
+    case EPERM:
+        wpctl_die(EX_NOPERM, "%s: %s: use sudo, or become a member of the group control.group",
+                  path, strerror(error));
+    case EAGAIN:
+        wpctl_die(EX_TEMPFAIL, "%s: the daemon does not accept connections in time (--timeout)",
+                  path);
+    case ENOENT:
+    case ECONNREFUSED:
+        wpctl_die(EX_UNAVAILABLE,
+                  "%s: %s: start wirepostd, or name its control.socket with --socket PATH or "
+                  "WIREPOST_SOCKET",
+                  path, strerror(error));
+    default:
+        wpctl_die(EX_UNAVAILABLE,
+                  "%s: %s: is this the control.socket of wirepostd? (--socket PATH)", path,
+                  strerror(error));
+    }
+}
+
+void wpctl_client_open(struct wpctl_client *client)
+{
     const char *path = wpctl_options.socket;
-    *client = (struct wpctl_client){.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    const struct timeval limit = {.tv_sec = wpctl_options.timeout_s}; /* 0: none */
+    *client = (struct wpctl_client){.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0),
+                                    .timeout_s = wpctl_options.timeout_s,
+                                    .in = wpctl_must(malloc(READ_BYTES)),
+                                    .in_room = READ_BYTES};
     if (client->fd < 0) {
         wpctl_die(EX_OSERR, "socket: %s", strerror(errno));
     }
     if (strlen(path) >= sizeof address.sun_path) {
-        wpctl_die(EX_USAGE, "%s: the path is too long for a socket", path);
+        wpctl_die(EX_USAGE, "%s: a path of a socket has at most %zu bytes", path,
+                  sizeof address.sun_path - 1);
     }
     memcpy(address.sun_path, path, strlen(path) + 1);
+    (void)setsockopt(client->fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit); /* connect too */
     if (connect(client->fd, (const struct sockaddr *)&address, sizeof address) != 0) {
-        int error = errno;
-        wpctl_die(error == EACCES ? EX_NOPERM : EX_UNAVAILABLE, "%s: %s: %s", path, strerror(error),
-                  error == EACCES
-                      ? "use sudo, or become a member of control.group"
-                      : "is wirepostd running, and is this its control.socket? (--socket PATH)");
-    }
-    if (wpctl_options.timeout_s > 0) {
-        const struct timeval limit = {.tv_sec = wpctl_options.timeout_s};
-        (void)setsockopt(client->fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-        (void)setsockopt(client->fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+        cannot_connect(path, errno);
     }
 }
 
-void wpctl_close(struct wpctl_client *client)
+void wpctl_client_close(struct wpctl_client *client)
 {
     (void)close(client->fd);
     free(client->in);
 }
 
-static void write_all(const struct wpctl_client *client, const char *data, size_t len)
+/* ---- failure ----------------------------------------------------------------------------- */
+
+static void fail(struct wpctl_client *client, int status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void fail(struct wpctl_client *client, int status, const char *format, ...)
 {
-    while (len > 0) {
-        ssize_t n = send(client->fd, data, len, MSG_NOSIGNAL);
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n < 0) {
-            wpctl_die(errno == EAGAIN ? EX_TEMPFAIL : EX_IOERR, "%s: %s", wpctl_options.socket,
-                      errno == EAGAIN ? "the daemon does not take the request in time (--timeout)"
-                                      : strerror(errno));
-        }
-        data += n;
-        len -= (size_t)n;
-    }
+    struct wpctl_failure *failure = &client->failure;
+    va_list arguments;
+    int used = snprintf(failure->text, sizeof failure->text, "%.200s: ", wpctl_options.socket);
+    va_start(arguments, format);
+    (void)vsnprintf(failure->text + used, sizeof failure->text - (size_t)used, format, arguments);
+    va_end(arguments);
+    failure->status = status;
 }
 
-json_int_t wpctl_send(struct wpctl_client *client, const char *method, json_t *params,
-                      const void *raw, size_t raw_len)
+void wpctl_client_die(const struct wpctl_client *client)
+{
+    wpctl_die(client->failure.status, "%s", client->failure.text);
+}
+
+/* ---- send -------------------------------------------------------------------------------- */
+
+static bool send_all(struct wpctl_client *client, const char *data, size_t bytes)
+{
+    while (bytes > 0 && !client->hung_up) {
+        ssize_t n = send(client->fd, data, bytes, MSG_NOSIGNAL);
+        if (n >= 0) {
+            data += n;
+            bytes -= (size_t)n;
+        } else if (errno == EPIPE || errno == ECONNRESET) {
+            client->hung_up = true;
+        } else if (errno == EAGAIN) {
+            fail(client, EX_TEMPFAIL, "the daemon did not take the request within %d s (--timeout)",
+                 client->timeout_s);
+            return false;
+        } else if (errno != EINTR) {
+            fail(client, EX_IOERR, "%s", strerror(errno));
+            return false;
+        }
+    }
+    return true;
+}
+
+json_int_t wpctl_client_send(struct wpctl_client *client, const char *method, json_t *params,
+                             const void *raw, size_t raw_bytes)
 {
     json_int_t id = ++client->serial;
-    json_t *request = json_pack("{s:s, s:I, s:s, s:o}", "jsonrpc", "2.0", "id", id, "method",
-                                method, "params", params ? params : json_object());
-    char *text = request ? json_dumps(request, JSON_COMPACT) : NULL;
-    if (!text) {
-        wpctl_die(EX_DATAERR, "a parameter is not UTF-8");
-    }
-    write_all(client, text, strlen(text));
-    write_all(client, "\n", 1);
-    write_all(client, raw, raw_len);
-    free(text);
+    json_t *request =
+        wpctl_must(json_pack("{s:s, s:I, s:s, s:o}", "jsonrpc", "2.0", "id", id, "method", method,
+                             "params", params ? params : wpctl_must(json_object())));
+    char *line = wpctl_must(json_dumps(request, JSON_COMPACT));
+    size_t line_bytes = strlen(line);
+    line[line_bytes] = '\n'; /* instead of NUL */
+    bool sent = send_all(client, line, line_bytes + 1) && send_all(client, raw, raw_bytes);
+    free(line);
     json_decref(request);
-    return id;
+    return sent ? id : 0;
 }
 
-/* Reads until a whole line is in the buffer; its length without LF. */
-static size_t fill_line(struct wpctl_client *c)
+/* ---- receive ----------------------------------------------------------------------------- */
+
+/* Waits until there is something to read, at most until `until` (INT64_MAX: for ever). */
+static bool wait_readable(struct wpctl_client *client, int64_t until)
 {
-    size_t searched = c->in_at;
     for (;;) {
-        char *end = c->in ? memchr(c->in + searched, '\n', c->in_len - searched) : NULL;
-        if (end) {
-            return (size_t)(end - (c->in + c->in_at));
+        struct pollfd fd = {.fd = client->fd, .events = POLLIN};
+        int64_t left = until == INT64_MAX ? -1 : until - wpctl_now_ms();
+        int n = until != INT64_MAX && left <= 0 ? 0 : poll(&fd, 1, (int)left);
+        if (n > 0) {
+            return true;
         }
-        searched = c->in_len;
-        if (c->in_at > 0) {
-            memmove(c->in, c->in + c->in_at, c->in_len - c->in_at);
-            c->in_len -= c->in_at;
-            searched -= c->in_at;
-            c->in_at = 0;
+        if (n == 0) {
+            fail(client, EX_TEMPFAIL, "no answer within %d s (--timeout)", client->timeout_s);
+            return false;
         }
-        if (c->in_len == c->in_room) {
-            c->in_room = c->in_room ? c->in_room * 2 : 65536;
-            c->in = c->in_room > LINE_MAX_BYTES ? NULL : realloc(c->in, c->in_room);
-            if (!c->in) {
-                wpctl_die(EX_PROTOCOL, "%s: an answer over 256 MiB", wpctl_options.socket);
-            }
+        if (errno != EINTR) {
+            fail(client, EX_OSERR, "poll: %s", strerror(errno));
+            return false;
         }
-        ssize_t n = recv(c->fd, c->in + c->in_len, c->in_room - c->in_len, 0);
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n < 0 && errno == EAGAIN) {
-            wpctl_die(EX_TEMPFAIL, "%s: no answer within %d s (--timeout)", wpctl_options.socket,
-                      wpctl_options.timeout_s);
-        }
-        if (n <= 0) {
-            wpctl_die(EX_UNAVAILABLE, "%s: the daemon closed the connection; its log may say why",
-                      wpctl_options.socket);
-        }
-        c->in_len += (size_t)n;
     }
 }
 
-json_t *wpctl_receive(struct wpctl_client *client)
+/* Makes room behind what is not taken yet. */
+static bool make_room(struct wpctl_client *client)
+{
+    if (client->in_at > 0) {
+        memmove(client->in, client->in + client->in_at, client->in_len - client->in_at);
+        client->in_len -= client->in_at;
+        client->in_at = 0;
+    }
+    if (client->in_len > WPCTL_LINE_MAX) {
+        fail(client, EX_PROTOCOL, "an answer over 64 MiB: this is not wirepostd");
+        return false;
+    }
+    if (client->in_len == client->in_room) {
+        client->in_room *= 2;
+        client->in = wpctl_must(realloc(client->in, client->in_room));
+    }
+    return true;
+}
+
+static bool read_more(struct wpctl_client *client, int64_t until)
+{
+    ssize_t n;
+    if (!make_room(client)) {
+        return false;
+    }
+    do {
+        if (!wait_readable(client, until)) {
+            return false;
+        }
+        n = recv(client->fd, client->in + client->in_len, client->in_room - client->in_len, 0);
+    } while (n < 0 && (errno == EINTR || errno == EAGAIN));
+    if (n <= 0) {
+        fail(client, EX_UNAVAILABLE, "the daemon closed the connection; its log may say why");
+        return false;
+    }
+    client->in_len += (size_t)n;
+    return true;
+}
+
+/* Reads until a whole line is in the buffer. */
+static bool fill_line(struct wpctl_client *client, size_t *ret_bytes)
+{
+    int64_t until = client->timeout_s > 0 ? wpctl_now_ms() + client->timeout_s * 1000LL : INT64_MAX;
+    size_t searched = 0; /* of what is not taken */
+    for (;;) {
+        size_t left = client->in_len - client->in_at;
+        const char *line = client->in + client->in_at;
+        const char *end = left > searched ? memchr(line + searched, '\n', left - searched) : NULL;
+        if (end) {
+            *ret_bytes = (size_t)(end - line);
+            return true;
+        }
+        searched = left;
+        if (!read_more(client, until)) {
+            return false;
+        }
+    }
+}
+
+json_t *wpctl_client_receive(struct wpctl_client *client)
 {
     json_error_t error = {.text = ""};
-    size_t len = fill_line(client);
-    json_t *value = json_loadb(client->in + client->in_at, len, 0, &error);
-    client->in_at += len + 1;
-    if (!json_is_object(value)) {
-        wpctl_die(EX_PROTOCOL, "%s: an answer that is no JSON object %s", wpctl_options.socket,
-                  error.text);
+    size_t bytes;
+    if (!fill_line(client, &bytes)) {
+        return NULL;
     }
-    return value;
-}
-
-int wpctl_status(const json_t *error)
-{
-    static const struct {
-        const char *reason;
-        int status;
-    } table[] = {
-        {"permission_denied", EX_NOPERM},  {"unknown_sender", EX_NOUSER},
-        {"bad_address", EX_DATAERR},       {"bad_message", EX_DATAERR},
-        {"message_too_large", EX_DATAERR}, {"too_many_recipients", EX_DATAERR},
-        {"spool_full", EX_TEMPFAIL},       {"spool_error", EX_IOERR},
-        {"draining", EX_TEMPFAIL},         {"not_found", EX_NOINPUT},
-        {"too_many_clients", EX_TEMPFAIL},
-    };
-    const char *reason = wpctl_text(json_object_get(error, "data"), "reason");
-    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
-        if (strcmp(table[i].reason, reason) == 0) {
-            return table[i].status;
-        }
+    json_t *line = json_loadb(client->in + client->in_at, bytes, JSON_REJECT_DUPLICATES, &error);
+    client->in_at += bytes + 1;
+    if (json_is_object(line)) {
+        return line;
     }
-    return wpctl_number(error, "code") == -32602 ? EX_USAGE : EX_PROTOCOL;
-}
-
-void wpctl_die_of(const json_t *error)
-{
-    char message[2048];
-    int status = wpctl_status(error);
-    if (wpctl_options.json) {
-        wpctl_print_json(error);
-    }
-    wpctl_die(status, "%s", wpctl_visible(wpctl_text(error, "message"), message, sizeof message));
-}
-
-json_t *wpctl_call(struct wpctl_client *client, const char *method, json_t *params)
-{
-    json_int_t id = wpctl_send(client, method, params, NULL, 0);
-    for (;;) {
-        json_t *answer = wpctl_receive(client), *error = json_object_get(answer, "error");
-        json_t *its_id = json_object_get(answer, "id");
-        if (error && (json_is_null(its_id) || json_integer_value(its_id) == id)) {
-            wpctl_die_of(error);
-        }
-        json_t *result = json_object_get(answer, "result");
-        if (result && json_is_integer(its_id) && json_integer_value(its_id) == id) {
-            json_incref(result);
-            json_decref(answer);
-            return result;
-        }
-        json_decref(answer);
-    }
+    fail(client, EX_PROTOCOL, "an answer that is no JSON object%s%s: this is not wirepostd",
+         error.text[0] ? ": " : "", error.text);
+    json_decref(line);
+    return NULL;
 }

@@ -1,127 +1,177 @@
-/*
- * wpctl_header.c - addresses from the header of a message (RFC 5322 3.4): quoted strings, comments,
- * groups and folded lines are understood as far as is needed to find the address of each mailbox.
- * The daemon checks them.
- */
+/* wpctl_header.c - see wpctl_header.h. */
+#include "tools/wpctl_header.h"
+
 #include "tools/wpctl.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sysexits.h>
 
-static void add(struct wpctl_addresses *addresses, const char *text, size_t len)
+/* One mailbox while it is read: its text without comments, and where its "<address>" is in that. */
+struct mailbox {
+    char *plain;
+    size_t used;
+    size_t open;  /* after '<'; 0: there is none */
+    size_t close; /* at '>'; 0: there is none */
+};
+
+static bool is_blank(char c)
 {
-    while (len > 0 && strchr(" \t\r\n", text[0])) {
-        text++;
-        len--;
-    }
-    while (len > 0 && strchr(" \t\r\n", text[len - 1])) {
-        len--;
-    }
-    if (len == 0) {
-        return;
-    }
-    char **list = realloc(addresses->list, (addresses->count + 1) * sizeof list[0]);
-    char *copy = list ? strndup(text, len) : NULL;
-    if (!copy) {
-        wpctl_die(EX_OSERR, "out of memory");
-    }
-    addresses->list = list;
-    addresses->list[addresses->count++] = copy;
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
 }
 
-/* Past a quoted string or a comment that begins at i; comments nest. */
-static size_t skip_quoted(const char *text, size_t len, size_t i)
+/* The text between [from, to) of the mailbox, trimmed; nothing is left out in silence. */
+static bool add(json_t *list, const char *text, size_t from, size_t to)
 {
-    for (i++; i < len && text[i] != '"'; i++) {
-        i += text[i] == '\\';
+    while (from < to && is_blank(text[from])) {
+        from++;
     }
-    return i + 1;
+    while (from < to && is_blank(text[to - 1])) {
+        to--;
+    }
+    if (from == to) {
+        return true; /* "a, , b" and "group:;" name nobody (RFC 5322 4.4) */
+    }
+    json_t *address = json_stringn(text + from, to - from);
+    return address && json_array_append_new(list, address) == 0;
 }
 
-static size_t skip_comment(const char *text, size_t len, size_t i)
+static bool end_mailbox(struct mailbox *box, json_t *list)
+{
+    size_t to = box->close ? box->close : box->used;
+    bool good = add(list, box->plain, box->open, to);
+    *box = (struct mailbox){.plain = box->plain};
+    return good;
+}
+
+/* Behind what begins at `at` and is closed by `close`: a quoted string or a domain literal. */
+static size_t quoted_end(const char *text, size_t bytes, size_t at, char close)
+{
+    for (at++; at < bytes && text[at] != close; at++) {
+        at += text[at] == '\\';
+    }
+    return at < bytes ? at + 1 : bytes;
+}
+
+/* Behind the comment that begins at `at`; comments nest. */
+static size_t comment_end(const char *text, size_t bytes, size_t at)
 {
     int depth = 0;
-    for (; i < len; i++) {
-        depth += text[i] == '(';
-        depth -= text[i] == ')';
-        i += text[i] == '\\';
+    for (; at < bytes; at++) {
+        depth += text[at] == '(';
+        depth -= text[at] == ')';
         if (depth == 0) {
-            return i + 1;
+            return at + 1;
         }
+        at += text[at] == '\\';
     }
-    return len;
+    return bytes;
 }
 
-/* The value of one field: mailboxes separated by commas; "name:" and ';' of groups separate, too.
- */
-static void parse_value(const char *text, size_t len, struct wpctl_addresses *addresses)
+/* Takes what is to be read as a whole, and gives where it ends; `at` itself: there is no such thing
+ * there. */
+static size_t take_whole(struct mailbox *box, const char *text, size_t bytes, size_t at)
 {
-    char *plain = malloc(len + 1); /* the mailbox without comments */
-    size_t used = 0, open = 0, close = 0;
-    if (!plain) {
-        wpctl_die(EX_OSERR, "out of memory");
+    if (text[at] == '(') {
+        return comment_end(text, bytes, at);
     }
-    for (size_t i = 0; i <= len;) {
-        char c = i < len ? text[i] : ',';
-        if (c == '"' || c == '(') {
-            size_t end = c == '"' ? skip_quoted(text, len, i) : skip_comment(text, len, i);
-            end = end < len ? end : len;
-            for (; c == '"' && i < end; i++) {
-                plain[used++] = text[i];
-            }
-            i = end;
-            continue;
-        }
-        bool separates =
-            (c == ',' || c == ';' || c == ':') && (open == 0 || close != 0 || i == len);
-        if (!separates) {
-            open = c == '<' && open == 0 ? used + 1 : open;
-            close = c == '>' && open != 0 && close == 0 ? used : close;
-            plain[used++] = c;
-        } else if (c != ':') {
-            add(addresses, plain + open, (close ? close : used) - open);
-        }
-        if (separates) {
-            used = open = close = 0;
-        }
-        i++;
+    if (text[at] != '"' && text[at] != '[') {
+        return at;
     }
-    free(plain);
-}
-
-/* Length of the field at `at` with the lines that continue it. */
-static size_t field_length(const char *at, size_t len)
-{
-    size_t end = 0;
-    do {
-        const char *lf = memchr(at + end, '\n', len - end);
-        end = lf ? (size_t)(lf - at) + 1 : len;
-    } while (end < len && (at[end] == ' ' || at[end] == '\t'));
+    size_t end = quoted_end(text, bytes, at, text[at] == '[' ? ']' : '"');
+    memcpy(box->plain + box->used, text + at, end - at);
+    box->used += end - at;
     return end;
 }
 
-void wpctl_header_addresses(const char *message, size_t len, const char *field,
-                            struct wpctl_addresses *addresses)
+static void take_character(struct mailbox *box, char c)
 {
-    size_t name_len = strlen(field);
-    while (len > 0 && message[0] != '\n' && message[0] != '\r') {
-        size_t n = field_length(message, len);
-        if (n > name_len && strncasecmp(message, field, name_len) == 0 &&
-            message[name_len] == ':') {
-            parse_value(message + name_len + 1, n - name_len - 1, addresses);
-        }
-        message += n;
-        len -= n;
+    if (c == '<' && box->open == 0) {
+        box->open = box->used + 1;
+    } else if (c == '>' && box->open != 0 && box->close == 0) {
+        box->close = box->used;
     }
+    box->plain[box->used++] = c;
 }
 
-void wpctl_addresses_free(struct wpctl_addresses *addresses)
+/* Whether c stands between mailboxes: not so within "<...>", where a route has ',' and ':'
+ * (RFC 5322 4.4). */
+static bool separates(const struct mailbox *box, char c)
 {
-    for (size_t i = 0; i < addresses->count; i++) {
-        free(addresses->list[i]);
+    bool inside = box->open != 0 && box->close == 0;
+    return !inside && (c == ',' || c == ';' || c == ':');
+}
+
+/* The value of one field. A ':' ends the name of a group, which is no mailbox. */
+static bool read_value(const char *text, size_t bytes, json_t *list)
+{
+    struct mailbox box = {.plain = wpctl_must(malloc(bytes + 1))};
+    bool good = true;
+    for (size_t at = 0; good && at < bytes;) {
+        size_t end = take_whole(&box, text, bytes, at);
+        if (end > at) {
+            at = end;
+            continue;
+        }
+        if (!separates(&box, text[at])) {
+            take_character(&box, text[at]);
+        } else if (text[at] == ':') {
+            box = (struct mailbox){.plain = box.plain};
+        } else {
+            good = end_mailbox(&box, list);
+        }
+        at++;
     }
-    free(addresses->list);
-    *addresses = (struct wpctl_addresses){0};
+    good = good && end_mailbox(&box, list);
+    free(box.plain);
+    return good;
+}
+
+/* ---- fields ------------------------------------------------------------------------------ */
+
+/* Bytes of the field at `at` with the lines that continue it. */
+static size_t field_bytes(const char *at, size_t bytes)
+{
+    size_t end = 0;
+    do {
+        const char *lf = memchr(at + end, '\n', bytes - end);
+        end = lf ? (size_t)(lf - at) + 1 : bytes;
+    } while (end < bytes && (at[end] == ' ' || at[end] == '\t'));
+    return end;
+}
+
+/* Where the value begins in a field of this name; 0: it has another name. */
+static size_t value_of(const char *field, size_t bytes, const char *name)
+{
+    size_t at = strlen(name);
+    if (bytes <= at || strncasecmp(field, name, at) != 0) {
+        return 0;
+    }
+    while (at < bytes && (field[at] == ' ' || field[at] == '\t')) {
+        at++;
+    }
+    return at < bytes && field[at] == ':' ? at + 1 : 0;
+}
+
+bool wpctl_header_addresses(const char *message, size_t bytes, const char *field, json_t *list)
+{
+    bool good = true;
+    while (good && bytes > 0 && message[0] != '\n' && message[0] != '\r') {
+        size_t n = field_bytes(message, bytes), value = value_of(message, n, field);
+        if (value > 0) {
+            good = read_value(message + value, n - value, list);
+        }
+        message += n;
+        bytes -= n;
+    }
+    return good;
+}
+
+json_t *wpctl_bare_address(const char *text)
+{
+    size_t bytes = strlen(text);
+    if (bytes >= 2 && text[0] == '<' && text[bytes - 1] == '>') {
+        return json_stringn(text + 1, bytes - 2);
+    }
+    return json_string(text);
 }

@@ -1,351 +1,292 @@
 /*
- * wpctl_inject.c - `inject`: files, folders and standard input to the daemon, several unanswered at
- * a time. A file over the daemon's limit is refused here, without being read.
+ * wpctl_inject.c - `inject`: the options, and the envelope of each message. What is read is
+ * wpctl_source.h, what waits for an answer wpctl_window.h.
+ *
+ * One message is in memory at a time, and never more of a file than the daemon's limit.
  */
 #include "tools/wpctl.h"
 
-#include <dirent.h>
+#include "tools/wpctl_header.h"
+#include "tools/wpctl_json.h"
+#include "tools/wpctl_source.h"
+#include "tools/wpctl_text.h"
+#include "tools/wpctl_window.h"
+
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
-#define WINDOW 16 /* requests without an answer; the daemon takes 64 */
-
-struct pending {
-    json_int_t id; /* 0: free */
-    char *name;
-};
+#define STATUS_INTERRUPTED (128 + SIGINT)
 
 struct inject {
-    struct wpctl_client client;
-    const char *sender, *from, *stream;
-    struct wpctl_addresses to;
-    bool from_header, quiet, progress;
-    json_int_t limit;
-    struct pending window[WINDOW];
-    size_t n_pending, n_total, n_accepted, n_refused;
-    int status; /* of the first refusal */
+    struct wpctl_window window;
+    json_t *sender, *from, *stream; /* texts; null: not given */
+    json_t *to;                     /* of --to */
+    bool to_header;                 /* -t */
+    bool quiet, progress;
+    size_t limit_bytes;
 };
 
-/* ---- what comes back --------------------------------------------------------------------- */
+static volatile sig_atomic_t interrupted;
 
-static void show_progress(const struct inject *in, bool last)
+static void on_interrupt(int signal)
 {
-    size_t done = in->n_accepted + in->n_refused;
-    if (!in->progress || (!last && done % 10 != 0)) {
-        return;
-    }
-    char bar[31];
-    size_t filled = in->n_total ? done * 30 / in->n_total : 0;
-    memset(bar, ' ', 30);
-    memset(bar, '#', filled < 30 ? filled : 30);
-    bar[30] = '\0';
-    (void)fprintf(stderr, "\r[%s] %zu of %zu accepted, %zu refused%s", bar, in->n_accepted,
-                  in->n_total, in->n_refused, last ? "\n" : "");
+    (void)signal;
+    interrupted = 1;
 }
 
-static void refused(struct inject *in, const char *name, int status, const char *message)
+/* The first Ctrl-C ends the sending, the second the program. */
+static void catch_interrupt(void)
 {
-    char shown[2048], file[1024];
-    in->n_refused++;
-    in->status = in->status ? in->status : status;
-    (void)fprintf(stderr, "%swirepostctl: %s: %s\n", in->progress ? "\r\x1b[K" : "",
-                  wpctl_visible(name, file, sizeof file),
-                  wpctl_visible(message, shown, sizeof shown));
+    const struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
+    (void)sigaction(SIGINT, &action, NULL);
 }
 
-static void accepted(struct inject *in, const char *name, json_t *result)
-{
-    char file[1024];
-    in->n_accepted++;
-    if (wpctl_options.json) {
-        (void)json_object_set_new(result, "file", json_string(name));
-        wpctl_print_json(result);
-    } else if (!in->quiet) {
-        (void)printf("%s  %s\n", wpctl_text(result, "id"), wpctl_visible(name, file, sizeof file));
-    }
-}
+/* ---- envelope ---------------------------------------------------------------------------- */
 
-static struct pending *pending_of(struct inject *in, const json_t *id)
+/* Those of --to and, with -t, of the header. Null: one of them is no UTF-8. */
+static json_t *recipients_of(const struct inject *in, const char *data, size_t bytes)
 {
-    for (size_t i = 0; i < WINDOW; i++) {
-        if (in->window[i].id != 0 && json_is_integer(id) &&
-            in->window[i].id == json_integer_value(id)) {
-            return &in->window[i];
-        }
+    static const char *const fields[] = {"To", "Cc", "Bcc"};
+    json_t *list = wpctl_must(json_copy(in->to));
+    bool good = true;
+    for (size_t i = 0; good && in->to_header && i < sizeof fields / sizeof fields[0]; i++) {
+        good = wpctl_header_addresses(data, bytes, fields[i], list);
     }
-    wpctl_die(EX_PROTOCOL, "%s: an answer to nothing that was asked", wpctl_options.socket);
-}
-
-static void take_answer(struct inject *in)
-{
-    json_t *answer = wpctl_receive(&in->client);
-    json_t *error = json_object_get(answer, "error"), *result = json_object_get(answer, "result");
-    struct pending *pending = pending_of(in, json_object_get(answer, "id"));
-    if (error) {
-        if (wpctl_options.json) {
-            (void)json_object_set_new(error, "file", json_string(pending->name));
-            wpctl_print_json(error);
-        }
-        refused(in, pending->name, wpctl_status(error), wpctl_text(error, "message"));
-    } else {
-        accepted(in, pending->name, result);
+    if (!good) {
+        json_decref(list);
+        return NULL;
     }
-    show_progress(in, false);
-    free(pending->name);
-    pending->id = 0;
-    in->n_pending--;
-    json_decref(answer);
-}
-
-/* ---- one message ------------------------------------------------------------------------- */
-
-static json_t *recipients_of(const struct inject *in, const char *data, size_t len)
-{
-    json_t *list = json_array();
-    struct wpctl_addresses found = {0};
-    for (size_t i = 0; i < in->to.count; i++) {
-        (void)json_array_append_new(list, json_string(in->to.list[i]));
-    }
-    if (in->from_header) {
-        wpctl_header_addresses(data, len, "To", &found);
-        wpctl_header_addresses(data, len, "Cc", &found);
-        wpctl_header_addresses(data, len, "Bcc", &found);
-    }
-    for (size_t i = 0; i < found.count; i++) {
-        (void)json_array_append_new(list, json_string(found.list[i]));
-    }
-    wpctl_addresses_free(&found);
     return list;
 }
 
-/* Null: there is none in the header either. */
-static json_t *return_path(const struct inject *in, const char *data, size_t len)
+/* Null: there is none, or it is no UTF-8. */
+static json_t *return_path_of(const struct inject *in, const char *data, size_t bytes)
 {
     if (in->from) {
-        return json_string(strcmp(in->from, "<>") == 0 ? "" : in->from);
+        return json_incref(in->from);
     }
-    struct wpctl_addresses found = {0};
-    wpctl_header_addresses(data, len, "From", &found);
-    json_t *path = found.count > 0 ? json_string(found.list[0]) : NULL;
-    wpctl_addresses_free(&found);
+    json_t *found = wpctl_must(json_array()), *path = NULL;
+    if (wpctl_header_addresses(data, bytes, "From", found) && json_array_size(found) > 0) {
+        path = json_incref(json_array_get(found, 0));
+    }
+    json_decref(found);
     return path;
 }
 
-static void send_message(struct inject *in, const char *name, const char *data, size_t len)
+/* Why there is no envelope; null: there is. */
+static const char *fault(const json_t *from, const json_t *to, size_t bytes)
 {
-    json_t *to = recipients_of(in, data, len), *from = return_path(in, data, len);
-    if (json_array_size(to) == 0 || !from || len == 0) {
-        refused(in, name, EX_DATAERR,
-                len == 0 ? "it is empty"
-                : from   ? "it has no recipient: name one with --to, or in To:, Cc: or Bcc: with -t"
-                         : "it has no From: field: name the return path with --from");
-        json_decref(to);
-        json_decref(from);
-        return;
+    if (bytes == 0) {
+        return "it is empty";
     }
-    json_t *params = json_pack("{s:o, s:o, s:s, s:I}", "mail_from", from, "rcpt_to", to, "stream",
-                               in->stream, "size", (json_int_t)len);
+    if (!to) {
+        return "an address in its To:, Cc: or Bcc: is not UTF-8: name the recipients with --to";
+    }
+    if (json_array_size(to) == 0) {
+        return "it has no recipient: put one in To:, Cc: or Bcc:, or name one with --to";
+    }
+    return from ? NULL : "it has no address in From:, or not in UTF-8: name one with --from";
+}
+
+static json_t *params_of(const struct inject *in, json_t *from, json_t *to, size_t bytes)
+{
+    json_t *params = wpctl_must(json_object());
     if (in->sender) {
-        (void)json_object_set_new(params, "sender", json_string(in->sender));
+        (void)json_object_set(params, "sender", in->sender);
     }
-    while (in->n_pending == WINDOW) {
-        take_answer(in);
+    (void)json_object_set(params, "mail_from", from);
+    (void)json_object_set(params, "rcpt_to", to);
+    if (in->stream) {
+        (void)json_object_set(params, "stream", in->stream);
     }
-    struct pending *slot = in->window;
-    while (slot->id != 0) {
-        slot++;
-    }
-    slot->name = strdup(name);
-    slot->id = wpctl_send(&in->client, "inject", params, data, len);
-    in->n_pending++;
+    (void)json_object_set_new(params, "size", json_integer((json_int_t)bytes));
+    return params;
 }
 
-/* ---- files ------------------------------------------------------------------------------- */
-
-/* All of it, but not more than the limit and one byte; malloc'ed, null with errno. */
-static char *read_all(int fd, size_t limit, size_t *ret_len)
+/* False: the connection is of no more use. */
+static bool inject_message(struct inject *in, const char *name, const char *data, size_t bytes)
 {
-    size_t len = 0, room = 65536;
-    char *data = malloc(room);
-    while (data && len <= limit) {
-        if (len == room) {
-            room *= 2;
-            char *more = realloc(data, room);
-            if (!more) {
-                free(data);
-                return NULL;
-            }
-            data = more;
-        }
-        ssize_t n = read(fd, data + len, room - len);
-        if (n < 0) {
-            free(data);
-            return NULL;
-        }
-        if (n == 0) {
-            break;
-        }
-        len += (size_t)n;
-    }
-    *ret_len = len;
-    return data;
-}
-
-static void inject_fd(struct inject *in, const char *name, int fd)
-{
-    size_t len = 0;
-    char *data = read_all(fd, (size_t)in->limit, &len);
-    if (!data) {
-        refused(in, name, EX_NOINPUT, strerror(errno));
-    } else if (len > (size_t)in->limit) {
-        refused(in, name, EX_DATAERR, "it is over the daemon's limits.message_bytes");
+    json_t *to = recipients_of(in, data, bytes), *from = return_path_of(in, data, bytes);
+    const char *why = fault(from, to, bytes);
+    bool go_on = true;
+    if (why) {
+        wpctl_window_refuse(&in->window, name, EX_DATAERR, why);
     } else {
-        send_message(in, name, data, len);
+        go_on = wpctl_window_send(&in->window, name, params_of(in, from, to, bytes), data, bytes);
     }
-    free(data);
+    json_decref(to);
+    json_decref(from);
+    return go_on;
 }
 
-static void inject_file(struct inject *in, const char *path)
+/* ---- sources ----------------------------------------------------------------------------- */
+
+static void refuse_unreadable(struct inject *in, const char *name, int error)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    bool missing = error == ENOENT || error == ENOTDIR;
+    int status = error == EACCES ? EX_NOPERM : missing ? EX_NOINPUT : EX_IOERR;
+    wpctl_window_refuse(&in->window, name, status, strerror(error));
+}
+
+static void refuse_too_large(struct inject *in, const char *name)
+{
+    char limit[WPCTL_UNIT_TEXT], why[128];
+    (void)snprintf(why, sizeof why, "it is over limits.message_bytes of the daemon, %s",
+                   wpctl_bytes(in->limit_bytes, limit));
+    wpctl_window_refuse(&in->window, name, EX_DATAERR, why);
+}
+
+static bool take_source(void *user, const char *name, int fd, int error)
+{
+    struct inject *in = user;
+    char *data;
+    size_t bytes;
+    if (interrupted || in->window.client.hung_up) {
+        return false;
+    }
     if (fd < 0) {
-        refused(in, path, errno == EACCES ? EX_NOPERM : EX_NOINPUT, strerror(errno));
-        return;
+        refuse_unreadable(in, name, error);
+        return true;
     }
-    inject_fd(in, path, fd);
-    (void)close(fd);
-}
-
-static int only_files(const struct dirent *entry)
-{
-    return entry->d_name[0] != '.';
-}
-
-/* Every plain file of the folder, by name; with `go` false they are only counted. */
-static void each_in_folder(struct inject *in, const char *path, bool go)
-{
-    struct dirent **entries;
-    int n = scandir(path, &entries, only_files, alphasort);
-    if (n < 0) {
-        if (go) {
-            refused(in, path, EX_NOINPUT, strerror(errno));
-        }
-        return;
+    switch (wpctl_source_read(fd, in->limit_bytes, &data, &bytes)) {
+    case WPCTL_READ_FAILED:
+        refuse_unreadable(in, name, errno);
+        return true;
+    case WPCTL_READ_TOO_LARGE:
+        refuse_too_large(in, name);
+        return true;
+    case WPCTL_READ_OK:
+        break;
     }
-    for (int i = 0; i < n; i++) {
-        char file[4096];
-        struct stat st;
-        (void)snprintf(file, sizeof file, "%s/%s", path, entries[i]->d_name);
-        if (stat(file, &st) == 0 && S_ISREG(st.st_mode)) {
-            in->n_total += !go;
-            if (go) {
-                inject_file(in, file);
-            }
-        }
-        free(entries[i]);
-    }
-    free(entries);
-}
-
-static void each_source(struct inject *in, char **sources, bool go)
-{
-    for (; *sources; sources++) {
-        struct stat st;
-        bool folder = stat(*sources, &st) == 0 && S_ISDIR(st.st_mode);
-        if (folder) {
-            each_in_folder(in, *sources, go);
-        } else if (!go) {
-            in->n_total++;
-        } else if (strcmp(*sources, "-") == 0) {
-            inject_fd(in, "-", STDIN_FILENO);
-        } else {
-            inject_file(in, *sources);
-        }
-    }
+    bool go_on = inject_message(in, name, data, bytes);
+    free(data);
+    return go_on;
 }
 
 /* ---- command ----------------------------------------------------------------------------- */
 
-static void add_recipient(struct inject *in, char *address)
+static json_t *text_option(const char *option, json_t *value)
 {
-    char **list = realloc(in->to.list, (in->to.count + 1) * sizeof list[0]);
-    if (!list) {
-        wpctl_die(EX_OSERR, "out of memory");
+    if (!value) {
+        wpctl_misuse("inject", "%s is not UTF-8", option);
     }
-    list[in->to.count++] = address;
-    in->to.list = list;
+    return value;
 }
 
-static bool read_options(struct inject *in, int argc, char **argv)
+static void take_option(struct inject *in, int option)
+{
+    switch (option) {
+    case 's':
+        in->sender = text_option("--sender", json_string(optarg));
+        break;
+    case 'f':
+        in->from = text_option("--from", wpctl_bare_address(optarg));
+        break;
+    case 'r':
+        (void)json_array_append_new(in->to, text_option("--to", wpctl_bare_address(optarg)));
+        break;
+    case 'S':
+        in->stream = text_option("--stream", json_string(optarg));
+        break;
+    case 't':
+        in->to_header = true;
+        break;
+    case 'q':
+        in->quiet = true;
+        break;
+    case 'p':
+        in->progress = true;
+        break;
+    default:
+        exit(EX_USAGE); /* getopt_long() has said what */
+    }
+}
+
+static void read_options(struct inject *in, int argc, char **argv)
 {
     static const struct option options[] = {
-        {"sender", 1, NULL, 's'}, {"from", 1, NULL, 'f'},  {"to", 1, NULL, 'r'},
-        {"stream", 1, NULL, 'S'}, {"quiet", 0, NULL, 'q'}, {NULL, 0, NULL, 0},
+        {"sender", required_argument, NULL, 's'},
+        {"from", required_argument, NULL, 'f'},
+        {"to", required_argument, NULL, 'r'},
+        {"stream", required_argument, NULL, 'S'},
+        {"quiet", no_argument, NULL, 'q'},
+        {"progress", no_argument, NULL, 'p'},
+        {NULL, 0, NULL, 0},
     };
     int option;
     while ((option = getopt_long(argc, argv, "t", options, NULL)) != -1) {
-        switch (option) {
-        case 's':
-            in->sender = optarg;
-            break;
-        case 'f':
-            in->from = optarg;
-            break;
-        case 'r':
-            add_recipient(in, optarg);
-            break;
-        case 'S':
-            in->stream = optarg;
-            break;
-        case 't':
-            in->from_header = true;
-            break;
-        case 'q':
-            in->quiet = true;
-            break;
-        default:
-            return false;
-        }
+        take_option(in, option);
     }
-    return optind < argc && (in->to.count > 0 || in->from_header);
+    if (json_array_size(in->to) == 0 && !in->to_header) {
+        wpctl_misuse("inject", "who gets it? --to ADDRESS, or -t for To:, Cc: and Bcc:");
+    }
+    if (optind == argc) {
+        wpctl_misuse("inject", "name files or folders of messages, or - for standard input");
+    }
 }
 
-static json_int_t message_limit(struct inject *in)
+static size_t message_limit(struct wpctl_client *client)
 {
-    json_t *result =
-        wpctl_call(&in->client, "config.get", json_pack("{s:s}", "path", "/limits/message_bytes"));
-    json_int_t limit = wpctl_number(result, "config");
+    json_t *result = wpctl_call(client, "config.get",
+                                wpctl_must(json_pack("{s:s}", "path", "/limits/message_bytes")));
+    json_int_t limit = json_integer_value(wpctl_need(result, "config", JSON_INTEGER));
     json_decref(result);
-    return limit;
+    if (limit <= 0) {
+        wpctl_die(EX_PROTOCOL, "%s: the daemon's limits.message_bytes is %lld",
+                  wpctl_options.socket, (long long)limit);
+    }
+    return (size_t)limit;
+}
+
+/* How it went, when that is not plain from the lines before. */
+static void tell_summary(const struct wpctl_window *w, size_t total)
+{
+    char n[WPCTL_UNIT_TEXT];
+    size_t not_sent = total > w->n_begun ? total - w->n_begun : 0;
+    if (wpctl_options.json || (total == 1 && not_sent == 0)) {
+        return;
+    }
+    (void)fprintf(stderr, "%s accepted", wpctl_count((int64_t)w->n_accepted, n));
+    (void)fprintf(stderr, ", %s refused", wpctl_count((int64_t)w->n_refused, n));
+    if (w->n_unknown > 0) {
+        (void)fprintf(stderr, ", %s without an answer", wpctl_count((int64_t)w->n_unknown, n));
+    }
+    if (not_sent > 0) {
+        (void)fprintf(stderr, ", %s not sent", wpctl_count((int64_t)not_sent, n));
+    }
+    (void)fputc('\n', stderr);
+}
+
+static void inject_free(struct inject *in)
+{
+    wpctl_client_close(&in->window.client);
+    json_decref(in->sender);
+    json_decref(in->from);
+    json_decref(in->stream);
+    json_decref(in->to);
 }
 
 int wpctl_inject(int argc, char **argv)
 {
-    struct inject in = {.stream = "transactional"};
-    if (!read_options(&in, argc, argv)) {
-        free(in.to.list);
-        return wpctl_usage("inject");
-    }
-    wpctl_connect(&in.client);
-    in.limit = message_limit(&in);
-    each_source(&in, argv + optind, false);
-    in.progress = in.n_total > 20 && isatty(STDERR_FILENO) && !isatty(STDOUT_FILENO);
-    each_source(&in, argv + optind, true);
-    while (in.n_pending > 0) {
-        take_answer(&in);
-    }
-    show_progress(&in, true);
-    if (in.n_total != 1 && !in.progress && !wpctl_options.json) {
-        (void)fprintf(stderr, "%zu accepted, %zu refused\n", in.n_accepted, in.n_refused);
-    }
-    wpctl_close(&in.client);
-    free(in.to.list);
-    return in.status;
+    struct inject in = {.to = wpctl_must(json_array())};
+    read_options(&in, argc, argv);
+    wpctl_client_open(&in.window.client);
+    in.limit_bytes = message_limit(&in.window.client);
+    size_t total = wpctl_sources_count(argv + optind);
+    wpctl_progress_init(&in.window.progress, total, in.progress);
+    in.window.quiet = in.quiet;
+    catch_interrupt();
+    wpctl_sources_each(argv + optind, take_source, &in);
+    wpctl_window_finish(&in.window);
+    wpctl_progress_end(&in.window.progress);
+    tell_summary(&in.window, total);
+    int status = in.window.status;
+    inject_free(&in);
+    return status == 0 && interrupted ? STATUS_INTERRUPTED : status;
 }

@@ -1,5 +1,10 @@
-/* wpctl_queue.c - `queue`, `why`, `config`, `drain` and `version`: see wpctl.h. */
+/* wpctl_queue.c - `queue list`, `queue show` and `why`: see wpctl.h. */
 #include "tools/wpctl.h"
+
+#include "tools/wpctl_client.h"
+#include "tools/wpctl_json.h"
+#include "tools/wpctl_table.h"
+#include "tools/wpctl_text.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -7,103 +12,111 @@
 #include <string.h>
 #include <sysexits.h>
 #include <time.h>
-#include <unistd.h>
 
-/* Calls, prints as JSON when that is wanted. Null then. */
-static json_t *call_or_json(const char *method, json_t *params)
+/* "in 4m10s", "now" when it is due, "-" when there is no such time. */
+static const char *until(const char *rfc3339, char buf[WPCTL_UNIT_TEXT])
 {
-    struct wpctl_client client;
-    wpctl_connect(&client);
-    json_t *result = wpctl_call(&client, method, params);
-    wpctl_close(&client);
-    if (wpctl_options.json) {
-        wpctl_print_json(result);
-        json_decref(result);
-        return NULL;
-    }
-    return result;
-}
-
-static const char *until(const json_t *object, const char *key, char buf[16])
-{
-    const char *text = wpctl_text(object, key);
-    if (!text[0]) {
+    int64_t at;
+    if (!wpctl_time_parse(rfc3339, &at)) {
         return "-";
     }
-    int64_t seconds = wpctl_time(text) - (int64_t)time(NULL);
-    return seconds <= 0 ? "now" : wpctl_span(seconds, buf);
+    int64_t left = at - (int64_t)time(NULL);
+    return left <= 0 ? "now" : wpctl_span(left, buf);
+}
+
+static const char *since(const char *rfc3339, char buf[WPCTL_UNIT_TEXT])
+{
+    int64_t at;
+    return wpctl_time_parse(rfc3339, &at) ? wpctl_span((int64_t)time(NULL) - at, buf) : "-";
 }
 
 /* ---- queue list -------------------------------------------------------------------------- */
 
 static void message_row(struct wpctl_table *table, const json_t *message)
 {
-    char bytes[16], age[16], next[16];
-    const json_t *n = json_object_get(message, "recipients");
-    wpctl_cell(table, "%s", wpctl_text(message, "id"));
-    wpctl_cell(table, "%s", wpctl_text(message, "sender"));
-    wpctl_cell(table, "<%s>", wpctl_text(message, "mail_from"));
-    wpctl_cell(table, "%s", wpctl_bytes((uint64_t)wpctl_number(message, "bytes"), bytes));
-    wpctl_cell(
-        table, "%s",
-        wpctl_span((int64_t)time(NULL) - wpctl_time(wpctl_text(message, "accepted_at")), age));
-    wpctl_cell(table, "%lld", (long long)wpctl_number(n, "queued"));
-    wpctl_cell(table, "%lld", (long long)wpctl_number(n, "in_flight"));
-    wpctl_cell(table, "%lld", (long long)wpctl_number(n, "delivered"));
-    wpctl_cell(table, "%lld", (long long)wpctl_number(n, "bounced"));
-    wpctl_cell(table, "%s", until(message, "next_try_at", next));
-    wpctl_cell(table, "%.80s", wpctl_text(message, "last"));
+    static const char *const counts[] = {"queued", "in_flight", "delivered", "bounced"};
+    char buf[WPCTL_UNIT_TEXT];
+    const json_t *recipients = json_object_get(message, "recipients");
+    wpctl_cell(table, wpctl_text(message, "id"));
+    wpctl_cell(table, wpctl_text(message, "sender"));
+    wpctl_cell_format(table, "<%s>", wpctl_text(message, "mail_from"));
+    wpctl_cell_bytes(table, wpctl_number(message, "bytes"));
+    wpctl_cell(table, since(wpctl_text(message, "accepted_at"), buf));
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+        wpctl_cell_count(table, wpctl_number(recipients, counts[i]));
+    }
+    wpctl_cell(table, until(wpctl_text(message, "next_try_at"), buf));
+    wpctl_cell(table, wpctl_text(message, "last"));
+}
+
+static void set_filter(json_t *params, const char *key, const char *text)
+{
+    if (!wpctl_set_text(params, key, text)) {
+        wpctl_misuse("queue", "--%s is not UTF-8", key);
+    }
+}
+
+static void set_limit(json_t *params, const char *text)
+{
+    int64_t limit;
+    if (!wpctl_number_parse(text, 1, INT64_MAX, &limit)) {
+        wpctl_misuse("queue", "--limit is a number from 1, not \"%s\"", text);
+    }
+    (void)json_object_set_new(params, "limit", json_integer((json_int_t)limit));
 }
 
 static json_t *list_params(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"sender", 1, NULL, 's'}, {"domain", 1, NULL, 'd'}, {"state", 1, NULL, 'S'},
-        {"limit", 1, NULL, 'l'},  {"after", 1, NULL, 'a'},  {NULL, 0, NULL, 0},
+        {"sender", required_argument, NULL, 's'}, {"domain", required_argument, NULL, 's'},
+        {"state", required_argument, NULL, 's'},  {"after", required_argument, NULL, 's'},
+        {"limit", required_argument, NULL, 'l'},  {NULL, 0, NULL, 0},
     };
-    json_t *params = json_object();
+    json_t *params = wpctl_must(json_object());
     int option, index = 0;
     while ((option = getopt_long(argc, argv, "", options, &index)) != -1) {
-        if (option == '?') {
-            json_decref(params);
-            return NULL;
+        if (option == 's') {
+            set_filter(params, options[index].name, optarg);
+        } else if (option == 'l') {
+            set_limit(params, optarg);
+        } else {
+            exit(EX_USAGE); /* getopt_long() has said what */
         }
-        json_t *value =
-            option == 'l' ? json_integer(strtoll(optarg, NULL, 10)) : json_string(optarg);
-        (void)json_object_set_new(params, options[index].name, value);
     }
     if (optind < argc) {
-        json_decref(params);
-        return NULL;
+        wpctl_misuse("queue", "list takes options only, not \"%s\"", argv[optind]);
     }
     return params;
 }
 
-static int list(int argc, char **argv)
+static void print_list(const json_t *result)
 {
-    json_t *params = list_params(argc, argv);
-    if (!params) {
-        return wpctl_usage("queue");
-    }
-    json_t *result = call_or_json("queue.list", params), *message;
-    if (!result) {
-        return EX_OK;
-    }
+    char shown[WPCTL_UNIT_TEXT], total[WPCTL_UNIT_TEXT];
+    json_t *messages = wpctl_need(result, "messages", JSON_ARRAY), *message;
+    struct wpctl_table *table = wpctl_table_new("ID|SENDER|RETURN PATH|>SIZE|>AGE|>QUEUED|"
+                                                ">IN FLIGHT|>DELIVERED|>BOUNCED|>NEXT|LAST");
     size_t i;
-    struct wpctl_table *table = wpctl_table_new(
-        "ID|SENDER|RETURN PATH|>SIZE|>AGE|>QUEUED|>FLYING|>DELIVERED|>BOUNCED|>NEXT|LAST");
-    json_array_foreach(json_object_get(result, "messages"), i, message)
+    json_array_foreach(messages, i, message)
     {
         message_row(table, message);
     }
-    wpctl_table_print(table, "no such message is queued");
-    (void)printf("%zu shown; %lld messages are queued\n",
-                 json_array_size(json_object_get(result, "messages")),
-                 (long long)wpctl_number(result, "total"));
+    wpctl_table_show(table, "no such message is queued");
+    (void)printf("%s shown of %s queued\n", wpctl_count((int64_t)json_array_size(messages), shown),
+                 wpctl_count(json_integer_value(wpctl_need(result, "total", JSON_INTEGER)), total));
     if (wpctl_text(result, "next")[0]) {
-        (void)printf("more: --after %s\n", wpctl_text(result, "next"));
+        (void)fputs("more: --after ", stdout);
+        wpctl_put(stdout, wpctl_text(result, "next"));
+        (void)fputc('\n', stdout);
     }
-    json_decref(result);
+}
+
+static int list(int argc, char **argv)
+{
+    json_t *result = wpctl_call_for_people("queue.list", list_params(argc, argv));
+    if (result) {
+        print_list(result);
+        json_decref(result);
+    }
     return EX_OK;
 }
 
@@ -111,56 +124,83 @@ static int list(int argc, char **argv)
 
 static void show_line(const char *name, const char *text)
 {
-    char shown[1024];
-    (void)printf("%-12s %s\n", name, wpctl_visible(text, shown, sizeof shown));
+    (void)printf("%-12s ", name);
+    wpctl_put(stdout, text);
+    (void)fputc('\n', stdout);
+}
+
+static void recipient_row(struct wpctl_table *table, const json_t *recipient)
+{
+    char next[WPCTL_UNIT_TEXT];
+    const json_t *last = json_object_get(recipient, "last");
+    json_int_t code = wpctl_number(last, "code");
+    wpctl_cell(table, wpctl_text(recipient, "address"));
+    wpctl_cell(table, wpctl_text(recipient, "state"));
+    wpctl_cell_count(table, wpctl_number(recipient, "attempts"));
+    wpctl_cell(table, until(wpctl_text(recipient, "next_try_at"), next));
+    wpctl_cell(table, wpctl_text(last, "source"));
+    wpctl_cell(table, wpctl_text(last, "host"));
+    wpctl_cell(table, wpctl_text(last, "stage"));
+    wpctl_cell_format(table, code ? "%lld %s" : "%.0lld%s", (long long)code,
+                      wpctl_text(last, "enhanced"));
+    wpctl_cell(table, wpctl_text(last, "text"));
+}
+
+static void print_message(const json_t *message)
+{
+    char bytes[WPCTL_UNIT_TEXT];
+    json_t *details = wpctl_need(message, "recipients_detail", JSON_ARRAY), *recipient;
+    const char *path = wpctl_text(message, "mail_from");
+    size_t i;
+    show_line("id", wpctl_text(message, "id"));
+    show_line("sender", wpctl_text(message, "sender"));
+    show_line("stream", wpctl_text(message, "stream"));
+    show_line("return path", path[0] ? path : "<> (null)");
+    show_line("size", wpctl_bytes((uint64_t)wpctl_number(message, "bytes"), bytes));
+    show_line("accepted", wpctl_text(message, "accepted_at"));
+    show_line("expires", wpctl_text(message, "expires_at"));
+    if (wpctl_text(message, "dsn_for")[0]) {
+        show_line("bounce of", wpctl_text(message, "dsn_for"));
+    }
+    (void)puts("");
+    struct wpctl_table *table =
+        wpctl_table_new("RECIPIENT|STATE|>ATTEMPTS|>NEXT|SOURCE|HOST|STAGE|REPLY|TEXT");
+    json_array_foreach(details, i, recipient)
+    {
+        recipient_row(table, recipient);
+    }
+    wpctl_table_show(table, "it has no recipient");
+}
+
+static json_t *id_params(const char *command, const char *id)
+{
+    json_t *params = wpctl_must(json_object());
+    if (!wpctl_set_text(params, "id", id)) {
+        wpctl_misuse(command, "an id has 16 hexadecimal digits");
+    }
+    return params;
 }
 
 static int show(const char *id)
 {
-    json_t *message = call_or_json("queue.show", json_pack("{s:s}", "id", id)), *rcpt;
-    size_t i;
-    char bytes[16];
-    if (!message) {
-        return EX_OK;
+    json_t *message = wpctl_call_for_people("queue.show", id_params("queue", id));
+    if (message) {
+        print_message(message);
+        json_decref(message);
     }
-    show_line("id", wpctl_text(message, "id"));
-    show_line("sender", wpctl_text(message, "sender"));
-    show_line("stream", wpctl_text(message, "stream"));
-    show_line("return path",
-              wpctl_text(message, "mail_from")[0] ? wpctl_text(message, "mail_from") : "<>");
-    show_line("size", wpctl_bytes((uint64_t)wpctl_number(message, "bytes"), bytes));
-    show_line("accepted", wpctl_text(message, "accepted_at"));
-    show_line("expires", wpctl_text(message, "expires_at"));
-    (void)puts("");
-    struct wpctl_table *table =
-        wpctl_table_new("RECIPIENT|STATE|>ATTEMPTS|>NEXT|STAGE|>CODE|SOURCE|TEXT");
-    json_array_foreach(json_object_get(message, "recipients_detail"), i, rcpt)
-    {
-        char next[16];
-        const json_t *last = json_object_get(rcpt, "last");
-        wpctl_cell(table, "%s", wpctl_text(rcpt, "address"));
-        wpctl_cell(table, "%s", wpctl_text(rcpt, "state"));
-        wpctl_cell(table, "%lld", (long long)wpctl_number(rcpt, "attempts"));
-        wpctl_cell(table, "%s", until(rcpt, "next_try_at", next));
-        wpctl_cell(table, "%s", wpctl_text(last, "stage"));
-        wpctl_cell(table, "%lld", (long long)wpctl_number(last, "code"));
-        wpctl_cell(table, "%s", wpctl_text(last, "source"));
-        wpctl_cell(table, "%s", wpctl_text(last, "text"));
-    }
-    wpctl_table_print(table, "no recipient");
-    json_decref(message);
     return EX_OK;
 }
 
 int wpctl_queue(int argc, char **argv)
 {
     if (argc >= 2 && strcmp(argv[1], "list") == 0) {
+        argv[1] = argv[0];
         return list(argc - 1, argv + 1);
     }
     if (argc == 3 && strcmp(argv[1], "show") == 0) {
         return show(argv[2]);
     }
-    return wpctl_usage("queue");
+    wpctl_misuse("queue", "queue list, or queue show ID");
 }
 
 /* ---- why --------------------------------------------------------------------------------- */
@@ -168,113 +208,19 @@ int wpctl_queue(int argc, char **argv)
 int wpctl_why(int argc, char **argv)
 {
     if (argc != 2) {
-        return wpctl_usage("why");
+        wpctl_misuse("why", "the id of one message, as inject and queue list print it");
     }
-    json_t *result = call_or_json("message.why", json_pack("{s:s}", "id", argv[1])), *line;
+    json_t *result = wpctl_call_for_people("message.why", id_params("why", argv[1]));
+    if (!result) {
+        return EX_OK;
+    }
+    json_t *lines = wpctl_need(result, "lines", JSON_ARRAY), *line;
     size_t i;
-    json_array_foreach(json_object_get(result, "lines"), i, line)
+    json_array_foreach(lines, i, line)
     {
-        char shown[8192];
-        (void)puts(wpctl_visible(json_string_value(line), shown, sizeof shown));
+        wpctl_put(stdout, json_is_string(line) ? json_string_value(line) : "");
+        (void)fputc('\n', stdout);
     }
     json_decref(result);
-    return EX_OK;
-}
-
-/* ---- config ------------------------------------------------------------------------------ */
-
-static int config_get(const char *pointer)
-{
-    json_t *result = call_or_json("config.get", json_pack("{s:s}", "path", pointer));
-    if (result) {
-        (void)json_dumpf(json_object_get(result, "config"), stdout,
-                         JSON_INDENT(2) | JSON_ENCODE_ANY);
-        (void)puts("");
-        json_decref(result);
-    }
-    return EX_OK;
-}
-
-static int config_check(const char *file)
-{
-    char *path = realpath(file, NULL);
-    struct wpctl_client client;
-    if (!path) {
-        wpctl_die(EX_NOINPUT, "%s: no such file", file);
-    }
-    wpctl_connect(&client);
-    json_t *result = wpctl_call(&client, "config.check", json_pack("{s:s}", "file", path)), *error;
-    bool ok = json_is_true(json_object_get(result, "ok"));
-    size_t i;
-    wpctl_close(&client);
-    if (wpctl_options.json) {
-        wpctl_print_json(result);
-    } else {
-        json_array_foreach(json_object_get(result, "errors"), i, error)
-        {
-            char at[1024], text[2048];
-            (void)printf("%s: %s\n", wpctl_visible(wpctl_text(error, "path"), at, sizeof at),
-                         wpctl_visible(wpctl_text(error, "message"), text, sizeof text));
-        }
-        (void)printf("%s: %s\n", file, ok ? "no error" : "the errors above must be put right");
-    }
-    json_decref(result);
-    free(path);
-    return ok ? EX_OK : EX_CONFIG;
-}
-
-int wpctl_config(int argc, char **argv)
-{
-    if ((argc == 2 || argc == 3) && strcmp(argv[1], "get") == 0) {
-        return config_get(argc == 3 ? argv[2] : "");
-    }
-    if (argc == 3 && strcmp(argv[1], "check") == 0) {
-        return config_check(argv[2]);
-    }
-    return wpctl_usage("config");
-}
-
-/* ---- drain, version ---------------------------------------------------------------------- */
-
-int wpctl_drain(int argc, char **argv)
-{
-    bool on = true, wait = false;
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--off") == 0) {
-            on = false;
-        } else if (strcmp(argv[i], "--wait") == 0) {
-            wait = true;
-        } else {
-            return wpctl_usage("drain");
-        }
-    }
-    json_t *result = call_or_json("drain", json_pack("{s:b, s:b}", "on", on, "wait", wait));
-    if (result) {
-        (void)printf("%s; %lld recipients in flight\n",
-                     json_is_true(json_object_get(result, "draining")) ? "draining"
-                                                                       : "not draining",
-                     (long long)wpctl_number(result, "in_flight"));
-        json_decref(result);
-    }
-    return EX_OK;
-}
-
-int wpctl_version(int argc, char **argv)
-{
-    (void)argv;
-    if (argc != 1) {
-        return wpctl_usage("version");
-    }
-    json_t *result = call_or_json("version", NULL);
-    if (result) {
-        char up[16];
-        (void)printf(
-            "wirepostctl %s\nwirepostd %s (protocol %lld) on %s, pid %lld, up %s\n",
-            WIREPOST_VERSION, wpctl_text(result, "version"),
-            (long long)wpctl_number(result, "protocol"), wpctl_text(result, "hostname"),
-            (long long)wpctl_number(result, "pid"),
-            wpctl_span((int64_t)json_number_value(json_object_get(result, "uptime_s")), up));
-        json_decref(result);
-    }
     return EX_OK;
 }

@@ -1,0 +1,162 @@
+/* wpctl_command.c - the commands and what `help` says of each: see wpctl.h. */
+#include "tools/wpctl.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sysexits.h>
+
+static int help(int argc, char **argv);
+
+static const struct wpctl_command commands[] = {
+    {"inject", wpctl_inject, "give messages to the appliance",
+     "inject [--sender NAME] [--from ADDRESS]\n"
+     "       (--to ADDRESS ... | -t) [--stream NAME] [--quiet] [--progress]\n"
+     "       FILE | DIRECTORY | - ...",
+     "Each FILE is one message (RFC 5322); of a DIRECTORY each plain file in it, by\n"
+     "name, dot-files left out; - is standard input. A message is accepted exactly\n"
+     "when its id is printed: it is on stable storage then.\n\n"
+     "  --sender NAME    an entry of \"senders\" in the configuration; default: the one\n"
+     "                   that has the domain of the return path\n"
+     "  --from ADDRESS   return path; <> is the null path; default: the first address\n"
+     "                   in the From: of each message\n"
+     "  --to ADDRESS     recipient; may be given again\n"
+     "  -t               recipients from To:, Cc: and Bcc: of each message, besides\n"
+     "                   those of --to (the daemon removes Bcc:)\n"
+     "  --stream NAME    transactional, bulk or bulk:CAMPAIGN; default transactional\n"
+     "  --quiet          no line for each accepted message\n"
+     "  --progress       how far it is, on stderr; of itself when that is a terminal\n"
+     "                   and there are several messages\n\n"
+     "Goes on after a refused message. Ctrl-C sends no more and waits for the answers\n"
+     "to what was sent. The exit status is that of the first message that was not\n"
+     "accepted. With --json each message has a line: the result with \"file\", or\n"
+     "{\"file\", \"status\", \"error\"}.",
+     "wirepostctl inject --from news@acme.example --to you@example.net mail.eml\n"
+     "wirepostctl inject -t --stream bulk:spring outbox/\n"
+     "make-mail | wirepostctl inject --to you@example.net -"},
+    {"queue", wpctl_queue, "what is queued, or one message of it",
+     "queue list [--sender NAME] [--domain NAME]\n"
+     "       [--state STATE] [--limit N] [--after ID]\n"
+     "       wirepostctl [OPTIONS] queue show ID",
+     "list shows queued messages, the oldest first; show tells of each recipient of\n"
+     "one.\n\n"
+     "  --sender NAME    only messages of this sender\n"
+     "  --domain NAME    only messages with a recipient there\n"
+     "  --state STATE    only messages with a recipient that is queued, in_flight,\n"
+     "                   delivered or bounced\n"
+     "  --limit N        at most so many; default 100\n"
+     "  --after ID       only messages accepted after this one",
+     "wirepostctl queue list --domain example.net --state queued\n"
+     "wirepostctl queue show 01a2b3c4d5e6f708"},
+    {"why", wpctl_why, "everything that is known of one message", "why ID",
+     "Each decision and outcome with its reason, in order of time, of a message that\n"
+     "is queued or was.",
+     "wirepostctl why 01a2b3c4d5e6f708"},
+    {"stats", wpctl_stats, "counts, and paths from source address to destination",
+     "stats [--watch [SECONDS]]",
+     "Counts since the daemon's start: accepted, finished and queued are messages, the\n"
+     "others recipients.\n\n"
+     "  --watch [SECONDS]  again every so many seconds (default 2) until Ctrl-C, with\n"
+     "                     what happened in between",
+     "wirepostctl stats --watch 1\n"
+     "wirepostctl --json stats | jq .messages.queued"},
+    {"events", wpctl_events, "what happens, as it happens",
+     "events [--after N] [--type TYPE[,TYPE...]]\n"
+     "       [--no-follow]",
+     "Follows until Ctrl-C; each line begins with the sequence number of the event.\n\n"
+     "  --after N    begin after that sequence number; 0: with the oldest that is\n"
+     "               kept; default: with what happens from now on\n"
+     "  --type TYPE  only these: accepted, delivered, deferred, bounced, doubtful,\n"
+     "               held, finished, dsn, dataplane, drain; may be given again\n"
+     "  --no-follow  end after the last one that is kept",
+     "wirepostctl events --type bounced,doubtful\n"
+     "wirepostctl --json events --after 0 --no-follow > history.jsonl"},
+    {"lanes", wpctl_lanes, "the data plane, lane by lane", "lanes",
+     "State, load and counters of each lane; --json has all of them.",
+     "wirepostctl lanes\n"
+     "wirepostctl --json lanes | jq '.lanes[].tcp'"},
+    {"config", wpctl_config, "the configuration in force, or a check of a file",
+     "config get [POINTER]\n"
+     "       wirepostctl [OPTIONS] config check FILE | -",
+     "get prints the configuration in force with defaults filled in, or what is at a\n"
+     "JSON pointer (RFC 6901). check lets the daemon check a file that is read here;\n"
+     "nothing is changed.",
+     "wirepostctl config get /delivery/retry_s\n"
+     "wirepostctl config check wirepost.json"},
+    {"drain", wpctl_drain, "start nothing new, or end that",
+     "drain [--wait]\n"
+     "       wirepostctl [OPTIONS] drain --off",
+     "What runs finishes or goes back to the queue; mail is still accepted, and waits.\n\n"
+     "  --wait  return when nothing is in flight any more, however long it takes\n"
+     "          unless --timeout is given\n"
+     "  --off   start again",
+     "wirepostctl drain --wait && systemctl restart wirepostd"},
+    {"version", wpctl_version, "of the daemon and of this program", "version",
+     "wirepostctl --version asks no daemon.", "wirepostctl version"},
+    {"help", help, "of a command", "help [COMMAND]", "The same as COMMAND --help.",
+     "wirepostctl help inject"},
+};
+
+const struct wpctl_command *wpctl_command_find(const char *name)
+{
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        if (strcmp(commands[i].name, name) == 0) {
+            return &commands[i];
+        }
+    }
+    return NULL;
+}
+
+void wpctl_command_help(const struct wpctl_command *command)
+{
+    (void)printf("usage: wirepostctl [OPTIONS] %s\n\n%s\n\nExamples:\n", command->usage,
+                 command->text);
+    for (const char *line = command->examples; *line;) {
+        int bytes = (int)strcspn(line, "\n");
+        (void)printf("  %.*s\n", bytes, line);
+        line += bytes + (line[bytes] == '\n');
+    }
+}
+
+void wpctl_overview(bool to_stderr)
+{
+    FILE *out = to_stderr ? stderr : stdout;
+    (void)fputs("usage: wirepostctl [OPTIONS] COMMAND ...\n\n"
+                "Speaks to wirepostd over its control socket.\n\nCommands:\n",
+                out);
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        (void)fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].brief);
+    }
+    (void)fputs(
+        "\nOptions, before the command:\n"
+        "  --socket PATH  the control socket; default: WIREPOST_SOCKET of the\n"
+        "                 environment, or /run/wirepost/control.sock\n"
+        "  --json         one line of JSON for each result, for machines\n"
+        "  --timeout S    wait for an answer at most so many seconds; default 60; 0: for\n"
+        "                 ever\n"
+        "  --no-color     no emphasis in tables; of itself when NO_COLOR is set or the\n"
+        "                 output is no terminal\n"
+        "  --help, --version\n\n"
+        "\"wirepostctl help COMMAND\" tells more; wirepostctl(1) has all of it.\n\n"
+        "Exit status, as in sysexits.h: 0 done, 64 wrong use, 65 bad message or address,\n"
+        "66 no such message or file, 67 unknown sender, 69 no daemon, 71 no memory,\n"
+        "74 input, output or spool error, 75 try later, 76 nonsense from the daemon,\n"
+        "77 not permitted, 78 the checked configuration has errors, 130 interrupted.\n",
+        out);
+}
+
+static int help(int argc, char **argv)
+{
+    if (argc > 2) {
+        wpctl_misuse("help", "one command at a time");
+    }
+    const struct wpctl_command *command = argc == 2 ? wpctl_command_find(argv[1]) : NULL;
+    if (argc == 2 && !command) {
+        wpctl_die(EX_USAGE, "there is no command \"%s\" (wirepostctl help)", argv[1]);
+    }
+    if (command) {
+        wpctl_command_help(command);
+    } else {
+        wpctl_overview(false);
+    }
+    return EX_OK;
+}
