@@ -126,22 +126,21 @@ void wpctl_overview(bool to_stderr)
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
         (void)fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].brief);
     }
-    (void)fputs(
-        "\nOptions, before the command:\n"
-        "  --socket PATH  the control socket; default: WIREPOST_SOCKET of the\n"
-        "                 environment, or /run/wirepost/control.sock\n"
-        "  --json         one line of JSON for each result, for machines\n"
-        "  --timeout S    wait for an answer at most so many seconds; default 60; 0: for\n"
-        "                 ever\n"
-        "  --no-color     no emphasis in tables; of itself when NO_COLOR is set or the\n"
-        "                 output is no terminal\n"
-        "  --help, --version\n\n"
-        "\"wirepostctl help COMMAND\" tells more; wirepostctl(1) has all of it.\n\n"
-        "Exit status, as in sysexits.h: 0 done, 64 wrong use, 65 bad message or address,\n"
-        "66 no such message or file, 67 unknown sender, 69 no daemon, 71 no memory,\n"
-        "74 input, output or spool error, 75 try later, 76 nonsense from the daemon,\n"
-        "77 not permitted, 78 the checked configuration has errors, 130 interrupted.\n",
-        out);
+    (void)fputs("\nOptions, before the command:\n"
+                "  --socket PATH  the control socket; default: WIREPOST_SOCKET of the\n"
+                "                 environment, or /run/wirepost/control.sock\n"
+                "  --json         one line of JSON for each result, for machines\n"
+                "  --timeout S    wait for an answer at most so many seconds; default 60; 0: for\n"
+                "                 ever\n"
+                "  --no-color     no emphasis in tables; of itself when NO_COLOR is set or the\n"
+                "                 output is no terminal\n"
+                "  --help, --version\n\n"
+                "\"wirepostctl help COMMAND\" tells more; wirepostctl(1) has all of it.\n\n"
+                "Exit status, as in sysexits.h: 0 done, 64 wrong use, 65 bad message or address,\n"
+                "66 no such message or file, 67 unknown sender, 69 no daemon, 71 no memory,\n"
+                "74 input, output or spool error, 75 try later, 76 nonsense from the daemon,\n"
+                "77 not permitted, 78 the checked configuration has errors, 130 interrupted.\n",
+                out);
 }
 
 static int help(int argc, char **argv)

@@ -174,7 +174,7 @@ static void print_version(const json_t *result)
     (void)printf(" (protocol %lld) on ", (long long)protocol);
     wpctl_put(stdout, wpctl_text(result, "hostname"));
     (void)printf(", pid %lld, up %s\n", (long long)wpctl_number(result, "pid"),
-                 wpctl_span((int64_t)wpctl_real(result, "uptime_s"), up));
+                 wpctl_span(wpctl_whole(result, "uptime_s"), up));
     if (protocol != PROTOCOL) {
         (void)fflush(stdout);
         (void)fprintf(stderr,

@@ -138,7 +138,7 @@ static void refuse_too_large(struct inject *in, const char *name)
 {
     char limit[WPCTL_UNIT_TEXT], why[128];
     (void)snprintf(why, sizeof why, "it is over limits.message_bytes of the daemon, %s",
-                   wpctl_bytes(in->limit_bytes, limit));
+                   wpctl_bytes((int64_t)in->limit_bytes, limit));
     wpctl_window_refuse(&in->window, name, EX_DATAERR, why);
 }
 

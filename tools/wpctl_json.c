@@ -26,6 +26,13 @@ double wpctl_real(const json_t *object, const char *key)
     return json_number_value(json_object_get(object, key));
 }
 
+int64_t wpctl_whole(const json_t *object, const char *key)
+{
+    const double most = 1e15;
+    double number = wpctl_real(object, key);
+    return (int64_t)(number > most ? most : number < -most ? -most : number);
+}
+
 bool wpctl_true(const json_t *object, const char *key)
 {
     return json_is_true(json_object_get(object, key));

@@ -5,11 +5,14 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 /* Of what may be missing: "", 0, false. */
 const char *wpctl_text(const json_t *object, const char *key);
 json_int_t wpctl_number(const json_t *object, const char *key);
 double wpctl_real(const json_t *object, const char *key);
+/* A number without its fraction, within +-10^15. */
+int64_t wpctl_whole(const json_t *object, const char *key);
 bool wpctl_true(const json_t *object, const char *key);
 
 /* Of what API.md promises: without it the daemon talks nonsense and the program ends with

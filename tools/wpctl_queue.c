@@ -141,8 +141,11 @@ static void recipient_row(struct wpctl_table *table, const json_t *recipient)
     wpctl_cell(table, wpctl_text(last, "source"));
     wpctl_cell(table, wpctl_text(last, "host"));
     wpctl_cell(table, wpctl_text(last, "stage"));
-    wpctl_cell_format(table, code ? "%lld %s" : "%.0lld%s", (long long)code,
-                      wpctl_text(last, "enhanced"));
+    if (code != 0) {
+        wpctl_cell_format(table, "%lld %s", (long long)code, wpctl_text(last, "enhanced"));
+    } else { /* the receiver did not reply */
+        wpctl_cell(table, wpctl_text(last, "enhanced"));
+    }
     wpctl_cell(table, wpctl_text(last, "text"));
 }
 
@@ -156,7 +159,7 @@ static void print_message(const json_t *message)
     show_line("sender", wpctl_text(message, "sender"));
     show_line("stream", wpctl_text(message, "stream"));
     show_line("return path", path[0] ? path : "<> (null)");
-    show_line("size", wpctl_bytes((uint64_t)wpctl_number(message, "bytes"), bytes));
+    show_line("size", wpctl_bytes(wpctl_number(message, "bytes"), bytes));
     show_line("accepted", wpctl_text(message, "accepted_at"));
     show_line("expires", wpctl_text(message, "expires_at"));
     if (wpctl_text(message, "dsn_for")[0]) {

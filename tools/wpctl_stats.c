@@ -29,12 +29,12 @@ static void print_service(const json_t *stats)
 {
     char used[WPCTL_UNIT_TEXT], most[WPCTL_UNIT_TEXT], left[WPCTL_UNIT_TEXT], n[WPCTL_UNIT_TEXT];
     const json_t *spool = json_object_get(stats, "spool"), *dns = json_object_get(stats, "dns");
-    (void)printf("up      %s\n", wpctl_span((int64_t)wpctl_real(stats, "uptime_s"), n));
+    (void)printf("up      %s\n", wpctl_span(wpctl_whole(stats, "uptime_s"), n));
     (void)printf("spool   %s messages, %s of %s, %s free on the disk%s\n",
                  wpctl_count(wpctl_number(spool, "messages"), n),
-                 wpctl_bytes((uint64_t)wpctl_number(spool, "bytes"), used),
-                 wpctl_bytes((uint64_t)wpctl_number(spool, "max_bytes"), most),
-                 wpctl_bytes((uint64_t)wpctl_number(spool, "free_bytes"), left),
+                 wpctl_bytes(wpctl_number(spool, "bytes"), used),
+                 wpctl_bytes(wpctl_number(spool, "max_bytes"), most),
+                 wpctl_bytes(wpctl_number(spool, "free_bytes"), left),
                  wpctl_true(spool, "writable") ? "" : "; NOT WRITABLE: new mail is refused");
     (void)printf("dns     %s lookups, %s from the cache, %s failed, %s under way\n\n",
                  wpctl_count(wpctl_number(dns, "lookups"), n),
@@ -57,8 +57,8 @@ static void print_messages(const json_t *messages, const json_t *before, double 
     }
     for (size_t i = 0; before && i < N_MESSAGE_KEYS; i++) {
         const char *key = message_keys[i];
-        json_int_t more = wpctl_number(messages, key) - wpctl_number(before, key);
-        wpctl_cell_format(table, "%.1f", (double)more / seconds);
+        double more = (double)wpctl_number(messages, key) - (double)wpctl_number(before, key);
+        wpctl_cell_format(table, "%.1f", more / seconds);
     }
     wpctl_table_show(table, "");
 }

@@ -10,8 +10,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#define GAP        2u  /* columns between two cells */
-#define CLIP_LEAST 10u /* the last cell is not cut to fewer columns */
+#define GAP        "  " /* between two cells */
+#define CLIP_LEAST 10u  /* the last cell is not cut to fewer columns */
 
 struct wpctl_table {
     char **cells; /* the heads are the first row */
@@ -69,7 +69,7 @@ void wpctl_cell_count(struct wpctl_table *table, int64_t count)
 void wpctl_cell_bytes(struct wpctl_table *table, int64_t bytes)
 {
     char buf[WPCTL_UNIT_TEXT];
-    add(table, wpctl_bytes(bytes < 0 ? 0 : (uint64_t)bytes, buf));
+    add(table, wpctl_bytes(bytes, buf));
 }
 
 /* ---- printing ---------------------------------------------------------------------------- */
@@ -88,7 +88,7 @@ static void clip_last(struct wpctl_table *table, const size_t *widths, size_t co
 {
     size_t before = 0, last = table->n_columns - 1;
     for (size_t i = 0; i < last; i++) {
-        before += widths[i] + GAP;
+        before += widths[i] + sizeof GAP - 1;
     }
     size_t left = columns > before + CLIP_LEAST ? columns - before : CLIP_LEAST;
     for (size_t i = last; i < table->n_cells; i += table->n_columns) {
@@ -108,7 +108,7 @@ static void print_row(const struct wpctl_table *table, size_t row, const size_t 
         } else {
             (void)fprintf(out, "%s%*s", cell, last ? 0 : pad, "");
         }
-        (void)fputs(last ? "" : "  ", out);
+        (void)fputs(last ? "" : GAP, out);
     }
 }
 

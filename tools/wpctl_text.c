@@ -143,11 +143,11 @@ void wpctl_clip(char *text, size_t columns)
 
 /* ---- units ------------------------------------------------------------------------------- */
 
-const char *wpctl_bytes(uint64_t bytes, char buf[WPCTL_UNIT_TEXT])
+const char *wpctl_bytes(int64_t bytes, char buf[WPCTL_UNIT_TEXT])
 {
     static const char *const units[] = {"kB", "MB", "GB", "TB", "PB", "EB"};
     if (bytes < 1000) {
-        (void)snprintf(buf, WPCTL_UNIT_TEXT, "%u B", (unsigned)bytes);
+        (void)snprintf(buf, WPCTL_UNIT_TEXT, "%d B", bytes < 0 ? 0 : (int)bytes);
         return buf;
     }
     double value = (double)bytes / 1000;

@@ -31,8 +31,8 @@ size_t wpctl_width(const char *text);
  * for which there must be two more bytes after its NUL. */
 void wpctl_clip(char *text, size_t columns);
 
-/* "12 B", "1.5 kB", "20.0 MB": powers of 1000. */
-const char *wpctl_bytes(uint64_t bytes, char buf[WPCTL_UNIT_TEXT]);
+/* "12 B", "1.5 kB", "20.0 MB": powers of 1000; below 0 is "0 B". */
+const char *wpctl_bytes(int64_t bytes, char buf[WPCTL_UNIT_TEXT]);
 /* "1,234,567". */
 const char *wpctl_count(int64_t count, char buf[WPCTL_UNIT_TEXT]);
 /* "3d04h", "2h05m", "4m10s", "7s"; below 0 is "0s". */

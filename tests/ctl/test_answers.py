@@ -98,6 +98,27 @@ def an_answer_without_what_was_promised_is_nonsense(work, ctl):
             expect_equal(f"{command} of odd values: {err}", status, 0)
 
 
+def numbers_out_of_all_proportion_do_no_harm(work, ctl):
+    most, least = 2**63 - 1, -2**63
+    looks = []
+
+    def script(request, raw):
+        looks.append(request)
+        n, huge = (most, 1e308) if len(looks) % 2 else (least, -1e308)
+        keys = ("bytes", "max_bytes", "free_bytes", "messages", "lookups", "delivered", "sent", "lane", "queue", "cpu", "heartbeat_ms", "jobs_limit", "arena_used",
+                "arena_bytes", "queued", "in_flight", "attempts", "code", "pid", "seq")
+        big = {key: n for key in keys} | {"uptime_s": huge if len(looks) < 9 else 1.0, "first_at": -huge, "last_at": huge}
+        yield result(request, big | {"messages": big if request["method"] == "stats" else [big], "paths": [big], "spool": big, "dns": big, "lanes": [big | {"counters": big}],
+                                     "dataplane": big, "recipients_detail": [big | {"last": big}], "total": n, "protocol": n, "lines": [], "config": n})
+        if len(looks) > 12:
+            yield HANG_UP
+    with FakeDaemon(work / "s", script):
+        for command in COMMANDS[:-1]:
+            status, out, err = ctl.run(work / "s", *command)
+            expect_equal(f"{command}: {err}", status, 0)
+        expect_equal("watched", ctl.run(work / "s", "stats", "--watch", "0.1")[0], 69)
+
+
 def an_answer_in_pieces_is_one_answer_and_two_in_one_piece_are_two(work, ctl):
     def pieces(request, raw):
         for byte in result(request, VERSION):
@@ -226,7 +247,8 @@ def main():
     args = tap.arguments(__doc__)
     tap.run([each_reason_has_the_exit_status_of_the_contract, each_code_of_json_rpc_has_an_exit_status, json_has_the_error_on_stdout_too,
              a_daemon_that_is_not_there_is_told_with_the_remedy, a_client_that_is_turned_away_hears_why, nonsense_is_told_and_nothing_crashes,
-             an_answer_without_what_was_promised_is_nonsense, an_answer_in_pieces_is_one_answer_and_two_in_one_piece_are_two,
+             an_answer_without_what_was_promised_is_nonsense, numbers_out_of_all_proportion_do_no_harm,
+             an_answer_in_pieces_is_one_answer_and_two_in_one_piece_are_two,
              a_long_answer_is_taken_and_an_over_long_one_is_not, a_daemon_that_is_silent_or_dribbles_is_waited_for_no_longer_than_asked,
              a_daemon_that_hangs_up_is_told, escape_sequences_never_reach_the_terminal, wrong_use_is_told_in_words_and_asks_no_daemon,
              output_that_cannot_be_written_is_not_success], args, Ctl(args.build))

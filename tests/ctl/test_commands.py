@@ -1,5 +1,6 @@
 """Each command of wirepostctl but inject: what it asks, byte for byte, and what it prints for people and for machines."""
 import json
+import re
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from fake_daemon import FakeDaemon, event, result  # noqa: E402
 from tap import expect, expect_equal  # noqa: E402
 
 ID = "01a2b3c4d5e6f708"
+COMMANDS = ["inject", "queue", "why", "stats", "events", "lanes", "config", "drain", "version", "help"]
 
 
 def ago(**span):
@@ -267,7 +269,7 @@ def help_exists_for_every_command_with_an_example(work, ctl):
     expect_equal("--help", ctl.run(work / "nobody", "--help"), (0, overview, ""))
     expect(all(len(line) <= 80 for line in overview.splitlines()), "a line is longer than a terminal of 80 columns")
     names = [line.split()[0] for line in overview.split("Commands:\n")[1].split("\n\n")[0].splitlines()]
-    expect_equal("commands", names, ["inject", "queue", "why", "stats", "events", "lanes", "config", "drain", "version", "help"])
+    expect_equal("commands", names, COMMANDS)
     for name in names:
         status, text, err = ctl.run(work / "nobody", "help", name)
         expect_equal(name, (status, err), (0, ""))
@@ -277,6 +279,21 @@ def help_exists_for_every_command_with_an_example(work, ctl):
         if name != "help":
             expect_equal(f"{name} --help", ctl.run(work / "nobody", name, "--help"), (0, text, ""))
     expect(ctl.run(work / "nobody", "--version")[1].startswith("wirepostctl "), "--version")
+
+
+def manual_and_completion_know_every_command_and_option_that_help_tells(work, ctl):
+    tools = Path(__file__).resolve().parents[2] / "tools"
+    manual, completion = ((tools / name).read_text() for name in ("wirepostctl.1", "completions/wirepostctl"))
+    overview = ctl.run(work / "nobody", "help")[1]
+    for name in ["", *COMMANDS]:
+        told = ctl.run(work / "nobody", "help", name)[1].split("Examples:")[0] if name else overview
+        options = set(re.findall(r"--([a-z][a-z-]+)", told))
+        for option in options:
+            expect(f"Fl Fl {option}" in manual, f"--{option} of {name} is not in the manual")
+            expect(f"--{option}" in completion, f"--{option} of {name} is not in the completion")
+        expect(name in completion and (f".It Cm {name}" in manual or f".Cm {name}" in manual), f"{name} is missing")
+    for status in re.findall(r"\b(\d+) [a-z]", overview.split("Exit status")[1]):
+        expect(f".It {status}\n" in manual, f"exit status {status} is not in the manual")
 
 
 def the_socket_comes_from_the_option_else_from_the_environment(work, ctl):
@@ -295,7 +312,8 @@ def main():
              events_tell_where_to_go_on_when_the_daemon_ends, lanes_are_a_table, config_get_prints_what_is_at_the_pointer,
              config_check_sends_the_file_and_names_what_is_wrong, config_check_tells_of_files_that_are_no_json_or_cannot_be_read,
              drain_starts_waits_and_ends, drain_wait_ends_early_only_when_a_timeout_was_asked_for, version_tells_of_both_programs,
-             help_exists_for_every_command_with_an_example, the_socket_comes_from_the_option_else_from_the_environment],
+             help_exists_for_every_command_with_an_example,
+             manual_and_completion_know_every_command_and_option_that_help_tells, the_socket_comes_from_the_option_else_from_the_environment],
             args, Ctl(args.build))
 
 

@@ -143,9 +143,10 @@ END_TEST
 /* ---- quantities -------------------------------------------------------------------------- */
 
 static const struct {
-    uint64_t bytes;
+    int64_t bytes;
     const char *text;
 } bytes[] = {
+    {INT64_MIN, "0 B"},
     {0, "0 B"},
     {999, "999 B"},
     {1000, "1.0 kB"},
@@ -153,8 +154,8 @@ static const struct {
     {999949, "999.9 kB"},
     {999950, "1.0 MB"},
     {20000000, "20.0 MB"},
-    {UINT64_C(999900000000000000), "999.9 PB"},
-    {UINT64_MAX, "18.4 EB"},
+    {INT64_C(999900000000000000), "999.9 PB"},
+    {INT64_MAX, "9.2 EB"},
 };
 
 START_TEST(bytes_have_the_unit_that_keeps_them_below_a_thousand)
