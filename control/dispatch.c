@@ -358,7 +358,11 @@ static void on_idle(uv_idle_t *idle)
             (void)uv_timer_stop(&ctl->due_timer);
             return; /* whoever ends this state wakes us */
         }
-        if (ctl->resolving >= RESOLVING_MAX || !queue_next(ctl->queue, now_ms, &item)) {
+        if (ctl->resolving >= RESOLVING_MAX) {
+            (void)uv_idle_stop(&ctl->dispatch_idle);
+            return; /* the next answer wakes us */
+        }
+        if (!queue_next(ctl->queue, now_ms, &item)) {
             sleep_until_due(ctl, now_ms);
             return;
         }
