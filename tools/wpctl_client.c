@@ -25,7 +25,8 @@ static void cannot_connect(const char *path, int error)
     switch (error) {
     case EACCES:
     case EPERM:
-        wpctl_die(EX_NOPERM, "%s: %s: use sudo, or become a member of the group control.group",
+        wpctl_die(EX_NOPERM,
+                  "%s: %s: use sudo, or become a member of the group that control.group names",
                   path, strerror(error));
     case EAGAIN:
         wpctl_die(EX_TEMPFAIL, "%s: the daemon does not accept connections in time (--timeout)",

@@ -155,7 +155,7 @@ int wpctl_drain(int argc, char **argv)
     json_t *result = wpctl_call_for_people("drain", params);
     if (result) {
         json_int_t in_flight = json_integer_value(wpctl_need(result, "in_flight", JSON_INTEGER));
-        (void)printf("%s, %s recipients in flight\n",
+        (void)printf("%s; recipients in flight: %s\n",
                      wpctl_true(result, "draining") ? "draining" : "not draining",
                      wpctl_count(in_flight, n));
         json_decref(result);

@@ -9,12 +9,27 @@
 #include <stdio.h>
 #include <sysexits.h>
 
+#define HEALTHY_MS 5000 /* after which the daemon calls a lane silent */
+
 static void print_process(const json_t *process)
 {
     (void)fputs("data plane: ", stdout);
     wpctl_put(stdout, wpctl_text(process, "state"));
-    (void)printf(", pid %lld, %lld restarts\n\n", (long long)wpctl_number(process, "pid"),
-                 (long long)wpctl_number(process, "restarts"));
+    if (wpctl_number(process, "pid") > 0) {
+        (void)printf(", pid %lld", (long long)wpctl_number(process, "pid"));
+    }
+    (void)printf("; restarts: %lld\n\n", (long long)wpctl_number(process, "restarts"));
+}
+
+/* In milliseconds while it is healthy, as a span when it is not. */
+static void heartbeat_cell(struct wpctl_table *table, json_int_t age_ms)
+{
+    char span[WPCTL_UNIT_TEXT];
+    if (age_ms < HEALTHY_MS) {
+        wpctl_cell_format(table, "%lld ms", (long long)age_ms);
+    } else {
+        wpctl_cell(table, wpctl_span(age_ms / 1000, span));
+    }
 }
 
 static void lane_row(struct wpctl_table *table, const json_t *lane)
@@ -28,7 +43,7 @@ static void lane_row(struct wpctl_table *table, const json_t *lane)
                       (long long)wpctl_number(lane, "queue"));
     wpctl_cell_count(table, wpctl_number(lane, "cpu"));
     wpctl_cell(table, wpctl_text(lane, "state"));
-    wpctl_cell_format(table, "%lld ms", (long long)wpctl_number(lane, "heartbeat_ms"));
+    heartbeat_cell(table, wpctl_number(lane, "heartbeat_ms"));
     wpctl_cell_count(table, wpctl_number(lane, "addresses"));
     wpctl_cell_format(table, "%lld/%lld", (long long)wpctl_number(lane, "jobs_outstanding"),
                       (long long)wpctl_number(lane, "jobs_limit"));

@@ -194,13 +194,15 @@ def lanes_are_a_table(work, ctl):
             "tcp": {}}
     out = talk(ctl, work, ["lanes"], {"dataplane": {"state": "running", "pid": 4711, "restarts": 1}, "lanes": [lane]}, asked("lanes", {}))
     expect_equal("lanes", out, """\
-data plane: running, pid 4711, 1 restarts
+data plane: running, pid 4711; restarts: 1
 
 LANE  PORT/QUEUE  CPU  STATE    HEARTBEAT  ADDRESSES    JOBS  ARENA  SESSIONS  WAITING  DELIVERED  DEFERRED  BOUNCED  DOUBTFUL  RX  TX
    0  wan0/1        3  running       2 ms          4  7/1024   25 %         1        2      3,000         4        5         6   7   8
 """)
+    silent = {"dataplane": {"state": "running", "pid": 1, "restarts": 0}, "lanes": [lane | {"state": "silent", "heartbeat_ms": 90_500}]}
+    expect("  silent      1m30s  " in talk(ctl, work, ["lanes"], silent, asked("lanes", {})), "the heartbeat of a silent lane")
     out = talk(ctl, work, ["lanes"], {"dataplane": {"state": "down", "pid": 0, "restarts": 0}, "lanes": []}, asked("lanes", {}))
-    expect_equal("no lanes", out, "data plane: down, pid 0, 0 restarts\n\nno lane is open\n")
+    expect_equal("no lanes", out, "data plane: down; restarts: 0\n\nno lane is open\n")
 
 
 def config_get_prints_what_is_at_the_pointer(work, ctl):
@@ -238,11 +240,11 @@ def config_check_tells_of_files_that_are_no_json_or_cannot_be_read(work, ctl):
 
 def drain_starts_waits_and_ends(work, ctl):
     out = talk(ctl, work, ["drain"], {"draining": True, "in_flight": 1234}, asked("drain", {"on": True, "wait": False}))
-    expect_equal("on", out, "draining, 1,234 recipients in flight\n")
+    expect_equal("on", out, "draining; recipients in flight: 1,234\n")
     out = talk(ctl, work, ["drain", "--off"], {"draining": False, "in_flight": 0}, asked("drain", {"on": False, "wait": False}))
-    expect_equal("off", out, "not draining, 0 recipients in flight\n")
+    expect_equal("off", out, "not draining; recipients in flight: 0\n")
     out = talk(ctl, work, ["drain", "--wait"], {"draining": True, "in_flight": 0}, asked("drain", {"on": True, "wait": True}))
-    expect_equal("wait", out, "draining, 0 recipients in flight\n")
+    expect_equal("wait", out, "draining; recipients in flight: 0\n")
 
 
 def drain_wait_ends_early_only_when_a_timeout_was_asked_for(work, ctl):

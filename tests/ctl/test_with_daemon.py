@@ -25,7 +25,7 @@ def every_command_works_for_people_and_for_machines(work, ctl, build):
                               (["queue", "list", "--sender", "acme", "--domain", "alpha.example", "--state", "queued", "--limit", "1", "--after", "0" * 15 + "1"], "1 queued"),
                               (["why", ident], "accepted from sender acme"), (["config", "get", "/limits"], "message_bytes"), (["version"], "protocol 1"),
                               (["events", "--after", "0", "--no-follow"], "accepted"), (["events", "--after", "0", "--type", "accepted", "--no-follow"], ident),
-                              (["drain"], "draining"), (["drain", "--off"], "not draining"), (["drain", "--wait"], "draining, 0 recipients"),
+                              (["drain"], "draining"), (["drain", "--off"], "not draining"), (["drain", "--wait"], "recipients in flight: 0"),
                               (["config", "check", work / "wirepost.json"], "no error")):
             status, out, err = ctl.run(d.socket, *command)
             expect_equal(f"{command}: {err}", (status, err), (0, ""))
