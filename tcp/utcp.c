@@ -88,7 +88,7 @@ static bool init_pools(struct utcp *u)
 
 static struct utcp_link *links_new(uint32_t ids)
 {
-    return calloc((size_t)ids + 1, sizeof(struct utcp_link));
+    return utcp_memory_new((size_t)ids + 1, sizeof(struct utcp_link));
 }
 
 static bool init_tables(struct utcp *u)
@@ -99,7 +99,7 @@ static bool init_tables(struct utcp *u)
     u->event_links = links_new(limits->connections);
     u->room_links = links_new(limits->connections);
     u->neighbour_links = links_new(limits->neighbours);
-    u->time_wait = calloc(limits->time_wait, sizeof *u->time_wait);
+    u->time_wait = utcp_memory_new(limits->time_wait, sizeof *u->time_wait);
     u->listeners = calloc(limits->listeners, sizeof *u->listeners);
     u->replies = calloc(REPLIES_MAX, sizeof *u->replies);
     u->paths = calloc((size_t)limits->paths + 1, sizeof *u->paths);

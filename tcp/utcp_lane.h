@@ -332,6 +332,7 @@ struct utcp_reassembly {
     uint64_t expires_ns; /* 0: the slot is free */
     uint32_t id;
     uint32_t len;   /* of the whole, 0 until its last fragment came */
+    uint32_t top;   /* where the last of those that came ends */
     uint32_t units; /* that came */
     uint8_t family, proto, traffic_class;
     bool has_first; /* proto and traffic_class are known */

@@ -1,11 +1,31 @@
 /* utcp_pool.c - pools, lists and maps of ids. */
 #include "tcp/utcp_pool.h"
 
+#include <sys/mman.h>
+
+#define HUGE_PAGE  (UINT32_C(1) << 21)
+#define HOT_OBJECT 512u /* longer ones are read in rows: small pages will do */
+
+void *utcp_memory_new(size_t count, size_t size)
+{
+    const size_t bytes = (count * size + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+    void *memory = NULL;
+
+    if (count * size < 2 * (size_t)HUGE_PAGE)
+        return calloc(count, size);
+    if (posix_memalign(&memory, HUGE_PAGE, bytes) != 0)
+        return NULL;
+    (void)madvise(memory, bytes, MADV_HUGEPAGE); /* where the kernel has none: small ones */
+    memset(memory, 0, bytes);
+    return memory;
+}
+
 bool utcp_pool_init(struct utcp_pool *pool, uint32_t count, size_t size)
 {
-    pool->memory = calloc((size_t)count + 1, size);
-    pool->free_ids = calloc((size_t)count + 1, sizeof *pool->free_ids);
-    pool->used = calloc((size_t)count + 1, 1);
+    pool->memory = size <= HOT_OBJECT ? utcp_memory_new((size_t)count + 1, size)
+                                      : calloc((size_t)count + 1, size);
+    pool->free_ids = utcp_memory_new((size_t)count + 1, sizeof *pool->free_ids);
+    pool->used = utcp_memory_new((size_t)count + 1, 1);
     if (pool->memory == NULL || pool->free_ids == NULL || pool->used == NULL)
         return false;
     pool->size = (uint32_t)size;
@@ -82,8 +102,8 @@ bool utcp_map_init(struct utcp_map *map, uint32_t ids)
     while (buckets < ids && buckets < UINT32_C(1) << 30)
         buckets *= 2;
     map->mask = buckets - 1;
-    map->heads = calloc(buckets, sizeof *map->heads);
-    map->next = calloc((size_t)ids + 1, sizeof *map->next);
+    map->heads = utcp_memory_new(buckets, sizeof *map->heads);
+    map->next = utcp_memory_new((size_t)ids + 1, sizeof *map->next);
     return map->heads != NULL && map->next != NULL;
 }
 

@@ -9,6 +9,10 @@
 
 #include "tcp/base.h"
 
+/* Zeroed memory for one of the tables below, on huge pages when it is large: with many connections
+ * it is the TLB that makes a lookup slow. Null when there is none; free() gives it back. */
+void *utcp_memory_new(size_t count, size_t size);
+
 /* ---- pool: fixed-size objects -------------------------------------------------------------- */
 
 struct utcp_pool {

@@ -29,7 +29,7 @@ static void slot_start(struct utcp_reassembly *r, uint64_t now_ns, const struct 
     memcpy(r->dst, ip->dst, ip_addr_len(ip->family));
     r->expires_ns = now_ns + REASSEMBLY_NS;
     r->id = ip->fragment_id;
-    r->len = r->units = 0;
+    r->len = r->top = r->units = 0;
     r->family = ip->family;
     r->proto = ip->proto;
     r->traffic_class = 0;
@@ -84,7 +84,7 @@ static bool shape_is_sound(const struct utcp_reassembly *r, const struct utcp_ip
         return false;
     if (r->len != 0)
         return ip->more_fragments ? end < r->len : end == r->len;
-    return ip->more_fragments || r->units * 8 <= end;
+    return ip->more_fragments || r->top <= end;
 }
 
 /* Takes the fragment in; false when it spoils the datagram. */
@@ -97,11 +97,12 @@ static bool slot_add(struct utcp_reassembly *r, const struct utcp_ip *ip)
     if (!shape_is_sound(r, ip))
         return false;
     there = units_there(r, first, n);
-    if (there == n && memcmp(r->data + ip->fragment_offset, ip->data, ip->len) == 0)
-        return true; /* the network doubled it */
-    if (there != 0)
+    if (there != 0 && (there != n || memcmp(r->data + ip->fragment_offset, ip->data, ip->len) != 0))
         return false;
-    units_take(r, ip, first, n);
+    if (there == 0) /* else the network doubled it */
+        units_take(r, ip, first, n);
+    if (ip->fragment_offset + ip->len > r->top)
+        r->top = ip->fragment_offset + ip->len;
     if (!ip->more_fragments)
         r->len = ip->fragment_offset + ip->len;
     if (ip->fragment_offset == 0) {

@@ -7,9 +7,9 @@
 
 bool utcp_wheel_init(struct utcp_wheel *wheel, uint32_t ids)
 {
-    wheel->expiry = calloc((size_t)ids + 1, sizeof *wheel->expiry);
-    wheel->slot = calloc((size_t)ids + 1, sizeof *wheel->slot);
-    wheel->links = calloc((size_t)ids + 1, sizeof *wheel->links);
+    wheel->expiry = utcp_memory_new((size_t)ids + 1, sizeof *wheel->expiry);
+    wheel->slot = utcp_memory_new((size_t)ids + 1, sizeof *wheel->slot);
+    wheel->links = utcp_memory_new((size_t)ids + 1, sizeof *wheel->links);
     if (wheel->expiry == NULL || wheel->slot == NULL || wheel->links == NULL)
         return false;
     for (uint32_t id = 0; id <= ids; id++)

@@ -592,8 +592,10 @@ START_TEST(fragments_with_impossible_shapes_are_dropped)
     fragment_bytes_in(4, 56, many, 16, true); /* behind the end */
     fragment_bytes_in(5, 48, whole + 48, 16, false);
     fragment_bytes_in(5, 40, many, 16, false); /* another end */
+    fragment_bytes_in(6, 80, many, 8, true);
+    fragment_in(6, 8, 64); /* an end in front of what came: the hole at 0 must not be overlooked */
     answered(false);
-    ck_assert_uint_eq(wire_count(w, UTCP_N_drop_ip_fragment), 5);
+    ck_assert_uint_eq(wire_count(w, UTCP_N_drop_ip_fragment), 6);
     wire_close(w);
 }
 END_TEST
