@@ -33,20 +33,34 @@ static const struct wpctl_command commands[] = {
      "wirepostctl inject --from news@acme.example --to you@example.net mail.eml\n"
      "wirepostctl inject -t --stream bulk:spring outbox/\n"
      "make-mail | wirepostctl inject --to you@example.net -"},
-    {"queue", wpctl_queue, "what is queued, or one message of it",
+    {"queue", wpctl_queue, "what is queued; hold, retry, bounce it ...",
      "queue list [--sender NAME] [--domain NAME]\n"
      "       [--state STATE] [--limit N] [--after ID]\n"
-     "       wirepostctl [OPTIONS] queue show ID",
+     "       wirepostctl [OPTIONS] queue show ID\n"
+     "       wirepostctl [OPTIONS] queue hold | release | retry | bounce | delete\n"
+     "       [--sender NAME] [--domain NAME] [--all] [--dry-run] [ID]",
      "list shows queued messages, the oldest first; show tells of each recipient of\n"
-     "one.\n\n"
+     "one. hold keeps recipients from being tried until release; retry tries at once\n"
+     "what waits; bounce gives up and tells the sender, delete gives up in silence.\n"
+     "They touch recipients in the domain, of messages of the sender, or --all of\n"
+     "them; those in flight are left alone. --dry-run only counts.\n\n"
      "  --sender NAME    only messages of this sender\n"
      "  --domain NAME    only messages with a recipient there\n"
-     "  --state STATE    only messages with a recipient that is queued, in_flight,\n"
-     "                   delivered or bounced\n"
+     "  --state STATE    only messages with a recipient that is queued, held,\n"
+     "                   in_flight, delivered or bounced\n"
      "  --limit N        at most so many; default 100\n"
      "  --after ID       only messages accepted after this one",
      "wirepostctl queue list --domain example.net --state queued\n"
-     "wirepostctl queue show 01a2b3c4d5e6f708"},
+     "wirepostctl queue show 01a2b3c4d5e6f708\n"
+     "wirepostctl queue hold --domain example.net --dry-run"},
+    {"routes", wpctl_routes, "relays: their state; pause, resume, test one",
+     "routes list\n"
+     "       wirepostctl [OPTIONS] routes pause | resume | test NAME",
+     "pause starts nothing new on a route; what waits for it is planned again. test\n"
+     "connects and says EHLO, nothing is sent; the exit status is 75 when the relay\n"
+     "does not answer.",
+     "wirepostctl routes list\n"
+     "wirepostctl routes test shared-main"},
     {"why", wpctl_why, "everything that is known of one message", "why ID",
      "Each decision and outcome with its reason, in order of time, of a message that\n"
      "is queued or was.",
@@ -66,7 +80,8 @@ static const struct wpctl_command commands[] = {
      "  --after N    begin after that sequence number; 0: with the oldest that is\n"
      "               kept; default: with what happens from now on\n"
      "  --type TYPE  only these: accepted, delivered, deferred, bounced, doubtful,\n"
-     "               held, finished, dsn, dataplane, drain; may be given again\n"
+     "               held, released, finished, dsn, dataplane, drain; may be given\n"
+     "               again\n"
      "  --no-follow  end after the last one that is kept",
      "wirepostctl events --type bounced,doubtful\n"
      "wirepostctl --json events --after 0 --no-follow > history.jsonl"},

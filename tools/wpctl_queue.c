@@ -34,7 +34,7 @@ static const char *since(const char *rfc3339, char buf[WPCTL_UNIT_TEXT])
 
 static void message_row(struct wpctl_table *table, const json_t *message)
 {
-    static const char *const counts[] = {"queued", "in_flight", "delivered", "bounced"};
+    static const char *const counts[] = {"queued", "held", "in_flight", "delivered", "bounced"};
     char buf[WPCTL_UNIT_TEXT];
     const json_t *recipients = json_object_get(message, "recipients");
     wpctl_cell(table, wpctl_text(message, "id"));
@@ -93,7 +93,7 @@ static void print_list(const json_t *result)
 {
     char shown[WPCTL_UNIT_TEXT], total[WPCTL_UNIT_TEXT];
     json_t *messages = wpctl_need(result, "messages", JSON_ARRAY), *message;
-    struct wpctl_table *table = wpctl_table_new("ID|SENDER|RETURN PATH|>SIZE|>AGE|>QUEUED|"
+    struct wpctl_table *table = wpctl_table_new("ID|SENDER|RETURN PATH|>SIZE|>AGE|>QUEUED|>HELD|"
                                                 ">IN FLIGHT|>DELIVERED|>BOUNCED|>NEXT|LAST");
     size_t i;
     json_array_foreach(messages, i, message)
@@ -203,7 +203,13 @@ int wpctl_queue(int argc, char **argv)
     if (argc == 3 && strcmp(argv[1], "show") == 0) {
         return show(argv[2]);
     }
-    wpctl_misuse("queue", "queue list, or queue show ID");
+    static const char *const verbs[] = {"hold", "release", "retry", "bounce", "delete"};
+    for (size_t i = 0; argc >= 2 && i < sizeof verbs / sizeof verbs[0]; i++) {
+        if (strcmp(argv[1], verbs[i]) == 0) {
+            return wpctl_queue_operate(argc, argv);
+        }
+    }
+    wpctl_misuse("queue", "queue list, show, hold, release, retry, bounce or delete");
 }
 
 /* ---- why --------------------------------------------------------------------------------- */

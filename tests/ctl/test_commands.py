@@ -14,7 +14,7 @@ from fake_daemon import FakeDaemon, event, result  # noqa: E402
 from tap import expect, expect_equal  # noqa: E402
 
 ID = "01a2b3c4d5e6f708"
-COMMANDS = ["inject", "queue", "why", "stats", "events", "lanes", "config", "drain", "version", "help"]
+COMMANDS = ["inject", "queue", "routes", "why", "stats", "events", "lanes", "config", "drain", "version", "help"]
 
 
 def ago(**span):
@@ -40,7 +40,7 @@ def talk(ctl, work, argv, answer, request, status=0):
 
 
 MESSAGE = {"id": ID, "sender": "acme", "stream": "bulk:spring", "mail_from": "news@acme.example", "bytes": 1536,
-           "recipients": {"queued": 2, "in_flight": 1, "delivered": 1234, "bounced": 0}, "last": "450 4.2.1 später wieder"}
+           "recipients": {"queued": 2, "held": 3, "in_flight": 1, "delivered": 1234, "bounced": 0}, "last": "450 4.2.1 später wieder"}
 
 
 def queue_list_shows_a_table_and_where_to_go_on(work, ctl):
@@ -49,8 +49,8 @@ def queue_list_shows_a_table_and_where_to_go_on(work, ctl):
     out = talk(ctl, work, ["queue", "list"], {"messages": [first, second], "total": 4321, "next": second["id"]}, asked("queue.list", {}))
     lines = out.splitlines()
     expect_equal("heads", lines[0],
-                 "ID                SENDER  RETURN PATH            SIZE    AGE  QUEUED  IN FLIGHT  DELIVERED  BOUNCED    NEXT  LAST")
-    expect(lines[1].startswith(f"{ID}  acme    <news@acme.example>  1.5 kB  3h05m       2          1      1,234        0  10m"), out)
+                 "ID                SENDER  RETURN PATH            SIZE    AGE  QUEUED  HELD  IN FLIGHT  DELIVERED  BOUNCED    NEXT  LAST")
+    expect(lines[1].startswith(f"{ID}  acme    <news@acme.example>  1.5 kB  3h05m       2     3          1      1,234        0  10m"), out)
     expect(lines[1].endswith("  450 4.2.1 später wieder"), out)
     expect(lines[2].startswith("01a2b3c4d5e6f709  acme    <>                     12 B     "), out)
     expect(lines[2].endswith("0       -  -"), out)
@@ -62,6 +62,39 @@ def queue_list_asks_for_what_the_options_say(work, ctl):
                {"messages": [], "total": 0, "next": None},
                asked("queue.list", {"sender": "acme", "domain": "müller.example", "state": "queued", "limit": 5, "after": ID}))
     expect_equal("nothing", out, "no such message is queued\n0 shown of 0 queued\n")
+
+
+def what_an_operator_does_to_the_queue_goes_on_until_all_is_touched(work, ctl):
+    parts = [{"messages": 100, "recipients": 150, "in_flight": 1, "dry_run": False, "next": ID},
+             {"messages": 7, "recipients": 7, "in_flight": 0, "dry_run": False, "next": None}]
+    for verb in ("hold", "release", "retry", "bounce", "delete"):
+        answers = iter(parts)
+        with FakeDaemon(work / verb, lambda request, raw: [result(request, next(answers))]) as fake:
+            status, out, err = ctl.run(work / verb, "queue", verb, "--sender", "acme", "--domain", "x.example")
+            expect_equal(verb, (status, out, err), (0, "107 messages, 157 recipients; 1 recipients are in flight and were left alone\n", ""))
+            asked_for = [(request["method"], request["params"]) for request in fake.requests]
+        want = {"sender": "acme", "domain": "x.example"}
+        expect_equal(verb, asked_for, [(f"queue.{verb}", want), (f"queue.{verb}", want | {"after": ID})])
+    out = talk(ctl, work, ["queue", "delete", "--dry-run", ID], parts[1] | {"dry_run": True}, asked("queue.delete", {"dry_run": True, "id": ID}))
+    expect("7 recipients would be touched" in out, out)
+    for wrong in (["hold"], ["hold", ID, ID], ["hold", "--all", "--no-such"], ["burn", ID]):
+        expect_equal(f"{wrong}", ctl.run(work / "nobody", "queue", *wrong)[0], 64)
+
+
+def routes_are_listed_paused_and_tested(work, ctl):
+    route = {"name": "main", "type": "smtp", "url": "smtp://relay.example:25", "state": "down", "connections": 1, "waiting": 2, "sent": 3,
+             "failures": 4, "last": "connection refused"}
+    out = talk(ctl, work, ["routes", "list"], {"routes": [route]}, asked("routes.list", {}))
+    expect_equal("row", out.splitlines()[1].split(), ["main", "smtp", "smtp://relay.example:25", "down", "1", "2", "3", "4", "connection", "refused"])
+    out = talk(ctl, work, ["routes", "pause", "main"], {"name": "main", "paused": True}, asked("routes.pause", {"name": "main"}))
+    expect_equal("pause", out, "main: paused\n")
+    out = talk(ctl, work, ["routes", "resume", "main"], {"name": "main", "paused": False}, asked("routes.resume", {"name": "main"}))
+    expect_equal("resume", out, "main: resumed\n")
+    out = talk(ctl, work, ["routes", "test", "main"], {"ok": True, "text": "it answered EHLO", "extensions": []}, asked("routes.test", {"name": "main"}))
+    expect_equal("test", out, "main: works: it answered EHLO\n")
+    with FakeDaemon(work / "down", lambda request, raw: [result(request, {"ok": False, "text": "refused", "extensions": []})]):
+        expect_equal("a relay that is down", ctl.run(work / "down", "routes", "test", "main")[0], 75)
+    expect_equal("wrong use", ctl.run(work / "nobody", "routes", "stop")[0], 64)
 
 
 def queue_show_tells_of_each_recipient(work, ctl):
@@ -308,7 +341,9 @@ def the_socket_comes_from_the_option_else_from_the_environment(work, ctl):
 
 def main():
     args = tap.arguments(__doc__)
-    tap.run([queue_list_shows_a_table_and_where_to_go_on, queue_list_asks_for_what_the_options_say, queue_show_tells_of_each_recipient,
+    tap.run([queue_list_shows_a_table_and_where_to_go_on, queue_list_asks_for_what_the_options_say,              what_an_operator_does_to_the_queue_goes_on_until_all_is_touched,
+             routes_are_listed_paused_and_tested,
+             queue_show_tells_of_each_recipient,
              why_prints_the_lines_for_people, stats_are_tables_of_counts_and_paths, stats_watch_asks_again_and_tells_what_happened_in_between,
              events_are_lines_with_their_sequence_number_first, events_are_followed_beyond_the_timeout_and_printed_at_once,
              events_tell_where_to_go_on_when_the_daemon_ends, lanes_are_a_table, config_get_prints_what_is_at_the_pointer,
