@@ -69,7 +69,7 @@ static bool read_counters(struct store *s, char *ret_error, size_t error_bytes)
     }
     uint64_t version = read_meta(s, txn, "version"), id = read_meta(s, txn, "id");
     uint64_t seq = read_meta(s, txn, "seq"), last = last_key(s, txn, DB_MESSAGE);
-    s->last_id = id > last ? id : last;
+    s->last_id = s->stored_id = id > last ? id : last;
     last = last_key(s, txn, DB_EVENT);
     s->last_seq = seq > last ? seq : last;
     s->durable_seq = s->last_seq;

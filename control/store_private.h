@@ -84,8 +84,9 @@ struct store {
     bool closing;
     int wake_fd;
 
-    uint64_t last_id;  /* loop thread */
-    uint64_t last_seq; /* writer; loop reads durable_seq */
+    uint64_t last_id;   /* loop thread */
+    uint64_t stored_id; /* writer: the highest that is durable */
+    uint64_t last_seq;  /* writer; loop reads durable_seq */
     _Atomic uint64_t durable_seq;
     _Atomic uint64_t pending_bytes; /* of what is given and not handed back */
     _Atomic uint64_t used_bytes, messages;

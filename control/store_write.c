@@ -263,14 +263,14 @@ static int finish_batch(struct batch *b)
     int result = prune(b);
     result = result ? result : put_meta(b, "version", STORE_VERSION);
     result = result ? result : put_meta(b, "seq", b->s->last_seq);
-    return result || b->last_id == 0 ? result : put_meta(b, "id", b->last_id);
+    return result || b->last_id == b->s->stored_id ? result : put_meta(b, "id", b->last_id);
 }
 
 /* ---- the whole --------------------------------------------------------------------------- */
 
 int store_batch_write(struct store *s, struct store_op *list, struct store_op **ret_culprit)
 {
-    struct batch b = {.s = s};
+    struct batch b = {.s = s, .last_id = s->stored_id};
     int result = s->env ? mdb_txn_begin(s->env, NULL, 0, &b.txn) : EIO;
     if (result != 0) {
         return result;
@@ -288,5 +288,7 @@ int store_batch_write(struct store *s, struct store_op *list, struct store_op **
         return result;
     }
     store_env_measure(s, b.txn);
-    return mdb_txn_commit(b.txn);
+    result = mdb_txn_commit(b.txn);
+    s->stored_id = result == 0 ? b.last_id : s->stored_id;
+    return result;
 }

@@ -24,7 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* One transaction: far below LMDB's 512 MiB of changed pages, which it keeps in memory. */
+/* One transaction. LMDB keeps its changed pages in memory, and the first waits for the last. */
 #define BATCH_BYTES (UINT64_C(64) << 20)
 #define BATCH_OPS   4096u
 

@@ -251,6 +251,8 @@ START_TEST(ids_grow_also_over_a_restart_and_when_the_clock_is_behind)
     }
     ck_assert_int_eq(spool_accept(&spool, far, 1, 10), STORE_OK);
     ck_assert_int_eq(spool_finish(&spool, far, 0, DELIVERED, true), STORE_OK);
+    ck_assert_int_eq(spool_accept(&spool, last, 1, 10), STORE_OK); /* late, and lower */
+    ck_assert_int_eq(spool_finish(&spool, last, 0, DELIVERED, true), STORE_OK);
     reopen();
     ck_assert_uint_eq(spool_count(&spool), 0);
     ck_assert_uint_eq(store_next_id(spool.store), far + 1);

@@ -40,8 +40,8 @@ static void teardown(void)
     ck_assert_int_eq(rmdir(spool.dir), 0);
 }
 
-/* Leaves no block of the disk free. */
-static void fill_disk(void)
+/* Leaves so many bytes of the disk free. */
+static void fill_disk(off_t leave)
 {
     static uint8_t zeros[4096];
     char path[128];
@@ -50,6 +50,7 @@ static void fill_disk(void)
     ck_assert_int_ge(fd, 0);
     while (write(fd, zeros, sizeof zeros) > 0) {
     }
+    ck_assert_int_eq(ftruncate(fd, lseek(fd, 0, SEEK_END) - leave), 0);
     ck_assert_int_eq(close(fd), 0);
 }
 
@@ -71,11 +72,13 @@ static void use(void)
     }
 }
 
+/* With a little room a write is cut short, which looks different to LMDB. */
 START_TEST(a_full_disk_refuses_the_accept_and_takes_the_outcome_given_with_it)
 {
+    static const off_t leave[] = {0, 4096, 65536};
     struct outcome_list list = {0};
     use();
-    fill_disk();
+    fill_disk(leave[_i]);
     ck_assert(spool_give(&spool, 21, 1, 4000000, &list));
     spool_update(&spool, 1, 0, DELIVERED, true, &list);
     spool_wait(&spool, &list, 2);
@@ -100,7 +103,7 @@ START_TEST(with_room_again_everything_is_accepted_again)
     struct outcome_list list = {0};
     struct store_stats stats;
     use();
-    fill_disk();
+    fill_disk(0);
     ck_assert_int_eq(spool_accept(&spool, 21, 1, 4000000), STORE_E_FULL);
     empty_disk();
     for (int i = 0; i < 2000; i++) { /* 20 s at most */
@@ -139,7 +142,7 @@ START_TEST(a_new_spool_on_a_full_disk_says_so)
     spool_close(&spool);
     ck_assert_int_eq(umount(spool.dir), 0);
     ck_assert(mount_disk(spool.dir));
-    fill_disk();
+    fill_disk(0);
     const char *error = spool_refused(&spool);
     ck_assert_msg(strstr(error, "No space left") && strstr(error, spool.dir), "%s", error);
     empty_disk();
@@ -172,7 +175,8 @@ int main(void)
     }
     TCase *tc = tcase_create("full");
     tcase_add_checked_fixture(tc, setup, teardown);
-    tcase_add_test(tc, a_full_disk_refuses_the_accept_and_takes_the_outcome_given_with_it);
+    tcase_add_loop_test(tc, a_full_disk_refuses_the_accept_and_takes_the_outcome_given_with_it, 0,
+                        3);
     tcase_add_test(tc, with_room_again_everything_is_accepted_again);
     tcase_add_test(tc, the_watermark_refuses_before_the_disk_is_full);
     tcase_add_test(tc, a_new_spool_on_a_full_disk_says_so);
