@@ -3,7 +3,8 @@
  *
  * Refused: CR, LF, NUL and other control characters anywhere; source routes; domains that are not
  * letters, digits, hyphens and dots (or UTF-8, made A-labels by libidn2; or an address literal);
- * local parts over 64, domains over 255, paths over 254 + 2 bytes.
+ * IP addresses without brackets; local parts over 64, domains over 255 (253 as A-labels), paths
+ * over 254 + 2 bytes.
  */
 #ifndef WIREPOST_ADDRESS_H
 #define WIREPOST_ADDRESS_H
@@ -16,7 +17,8 @@
 struct address {
     char text[ADDRESS_MAX]; /* local@domain as it goes on the wire, domain as A-labels when the
                                local part is ASCII */
-    char domain[256];       /* for DNS and grouping: A-labels, lower case; "[192.0.2.1]" literal */
+    char domain[256];       /* for DNS and grouping: A-labels in lower case; "[192.0.2.1]",
+                               "[IPv6:2001:db8::1]" */
     bool utf8;              /* the local part needs SMTPUTF8 */
 };
 

@@ -13,7 +13,7 @@ struct dsn_recipient {
     const char *address;
     const char *status;     /* "5.1.1" */
     const char *remote_mta; /* host name or address, or "" */
-    const char *diagnostic; /* "550 5.1.1 no such user", printable; or "" */
+    const char *diagnostic; /* "550 5.1.1 no such user", or ""; any bytes: made printable and cut */
 };
 
 struct dsn_request {
@@ -24,9 +24,9 @@ struct dsn_request {
     int64_t arrival_unix_s; /* of the original */
     const struct dsn_recipient *recipients;
     uint32_t n_recipients;
-    const uint8_t *original; /* wire form: its header section is attached as text/rfc822-headers */
+    const uint8_t *original; /* wire form: its header section is attached; or null */
     size_t original_len;
-    bool utf8; /* addresses need RFC 6533: message/global-delivery-status */
+    bool utf8; /* `to` takes UTF-8 (RFC 6533: message/global-delivery-status); else all is ASCII */
 };
 
 /* malloc'ed wire form in *ret_data; false only without memory. */

@@ -9,9 +9,13 @@
  * Threads: one writer thread inside; all functions and callbacks belong to the caller's (loop)
  * thread. store_wake_fd() becomes readable when store_poll() has callbacks to run.
  *
- * After a failed write or sync the store never tries the same dirty pages again: it fails what
- * waits, closes the environment, opens it anew (which recovers the last durable state) and refuses
- * with STORE_E_IO until a write succeeds (RFC 5321 4.2.5: no yes without responsibility).
+ * After a failed write or sync the store never tries the same dirty pages again: it fails what was
+ * in the commit, closes the environment, opens it anew (which recovers the last durable state) and
+ * refuses accepts, also those that wait, until a write succeeds (RFC 5321 4.2.5: no yes without
+ * responsibility). Updates are tried as they come. It looks by itself once a second.
+ *
+ * Without room (in the map, on the file system) accepts fail with STORE_E_FULL and make way for the
+ * updates given with them; the map keeps a headroom over max_bytes that only updates use.
  *
  * A second process on the same spool is refused by a lock on `spool.lock`, with the pid of the
  * holder in the error.
@@ -90,7 +94,7 @@ struct store_accept {
     const uint8_t *body;
     const uint32_t *stuff;
     uint32_t n_stuff;
-    const char *event_json; /* object without seq; the store gives it one */
+    const char *event_json; /* object without seq; the store gives it one; or null */
     store_done_fn done;
     void *user;
 };
@@ -105,8 +109,8 @@ struct store_rcpt_update {
     uint8_t state;
     uint32_t attempts;
     int64_t next_try_ms;
-    const char *last; /* JSON */
-    const char *event_json;
+    const char *last;       /* JSON */
+    const char *event_json; /* or null */
 };
 struct store_update {
     uint64_t message_id;

@@ -7,6 +7,10 @@
  * CRLF exactly once more than its content needs, not dot-stuffed. Every byte of the input is kept
  * but for: LF -> CRLF, Bcc and Resent-Bcc fields removed, Date and Message-ID added at the end of
  * the header when missing.
+ *
+ * Refused: no header at all (empty, or a blank line first), a line in the header that is neither a
+ * field nor the continuation of one (also the "From " line of a mailbox file), NUL, bare CR, a line
+ * over 998 bytes, more than 1 GiB.
  */
 #ifndef WIREPOST_WIRE_H
 #define WIREPOST_WIRE_H
@@ -24,7 +28,7 @@ struct wire_message {
     uint32_t *stuff; /* offsets of dots at the beginning of a line, ascending */
     uint32_t n_stuff;
     uint32_t flags;       /* WIRE_HAS_* */
-    char message_id[256]; /* with angle brackets; "" when over-long */
+    char message_id[256]; /* with angle brackets; "" when over-long or not printable ASCII */
 };
 
 struct wire_defaults {
