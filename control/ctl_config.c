@@ -309,9 +309,9 @@ static void parse_dataplane(struct ctl_parse *p)
 
 bool ctl_config_parse(json_t *root, struct ctl_config *ret_config, struct config_errors *errors)
 {
-    static const char *const keys[] = {"hostname", "run_dir",  "spool",   "control",
-                                       "dns",      "delivery", "limits",  "dataplane",
-                                       "pools",    "routes",   "senders", NULL};
+    static const char *const keys[] = {"hostname", "run_dir", "spool",     "control", "dns",
+                                       "delivery", "limits",  "dataplane", "pools",   "routes",
+                                       "tls",      "senders", NULL};
     *ret_config = (struct ctl_config){0};
     if (!json_is_object(root)) {
         config_error_add(errors, "", "must be a JSON object");
@@ -374,6 +374,9 @@ void ctl_config_free(struct ctl_config *config)
         free(config->senders[i].domains);
     }
     free(config->senders);
+    for (uint32_t i = 0; i < config->n_routes; i++) {
+        explicit_bzero(config->routes[i].password, sizeof config->routes[i].password);
+    }
     free(config->routes);
     free(config->dp_json);
     dp_config_free(&config->dp);

@@ -10,6 +10,8 @@
 
 #include "control/backoff.h"
 #include "dataplane/dp_config.h"
+#include "dataplane/smtp_client.h"
+#include "dataplane/tls_client.h"
 #include "strategies/strategy.h"
 
 #define CTL_PATH_MAX    1024u
@@ -24,6 +26,9 @@ struct ctl_route {
     char host[256]; /* A-labels, or "[192.0.2.1]" */
     uint16_t port;
     uint32_t connections, messages_per_connection, idle_ms;
+    enum smtp_tls tls;
+    enum tls_policy policy; /* of TLS, when there is any */
+    char username[SMTP_CREDENTIAL_MAX], password[SMTP_CREDENTIAL_MAX]; /* "": no AUTH */
 };
 
 struct ctl_sender {
@@ -76,6 +81,7 @@ struct ctl_config {
     size_t dp_json_len;
     uint64_t dp_hash; /* chan_config_hash() of it */
 
+    char tls_ca_file[CTL_PATH_MAX]; /* "": the system's */
     struct ctl_route *routes;
     uint32_t n_routes;
     struct ctl_sender *senders; /* sorted by name */

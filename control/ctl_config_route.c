@@ -4,7 +4,8 @@
 
 #include "control/address.h"
 
-#define PORT_DEFAULT 25u
+#define PORT_SMTP  25u
+#define PORT_SMTPS 465u
 
 /* A host as DNS has it, or an address literal in brackets. */
 static bool host_normal(const char *text, char host[256])
@@ -21,13 +22,13 @@ static bool host_normal(const char *text, char host[256])
 }
 
 /* "host", "host:port", "[192.0.2.1]:port" or "192.0.2.1:port" */
-static bool parse_authority(const char *text, struct ctl_route *route)
+static bool parse_authority(const char *text, uint16_t otherwise, struct ctl_route *route)
 {
     char host[300], bracketed[310];
     struct ip_addr ip;
     (void)snprintf(host, sizeof host, "%s", text);
     char *end = strchr(host, ']'), *colon = strchr(end ? end : host, ':');
-    unsigned long port = PORT_DEFAULT;
+    unsigned long port = otherwise;
     if (colon) {
         char *rest;
         port = strtoul(colon + 1, &rest, 10);
@@ -45,17 +46,108 @@ static bool parse_authority(const char *text, struct ctl_route *route)
 static void parse_url(struct ctl_parse *p, const char *path, json_t *object,
                       struct ctl_route *route)
 {
-    static const char scheme[] = "smtp://";
+    static const char plain[] = "smtp://", implicit[] = "smtps://";
     char text[300], child[CONFIG_PATH_MAX];
     if (!config_get_text(p->errors, path, object, "url", true, text, sizeof text)) {
         return;
     }
-    config_path_join(child, path, "url");
-    if (strncmp(text, "smtps://", 8) == 0) {
-        config_error_add(p->errors, child, "smtps needs TLS, which this version does not have yet");
-    } else if (strncmp(text, scheme, sizeof scheme - 1) != 0 ||
-               !parse_authority(text + sizeof scheme - 1, route)) {
-        config_error_add(p->errors, child, "must be like \"smtp://relay.example:25\"");
+    bool smtps = strncmp(text, implicit, sizeof implicit - 1) == 0;
+    bool smtp = strncmp(text, plain, sizeof plain - 1) == 0;
+    const char *rest = text + (smtps ? sizeof implicit : sizeof plain) - 1;
+    if ((!smtp && !smtps) || !parse_authority(rest, smtps ? PORT_SMTPS : PORT_SMTP, route)) {
+        config_error_add(
+            p->errors, config_path_join(child, path, "url"),
+            "must be like \"smtp://relay.example:25\" or \"smtps://relay.example:465\"");
+    }
+    if (smtps) {
+        route->tls = SMTP_TLS_IMPLICIT;
+    }
+}
+
+/* Which TLS: STARTTLS as "tls" says, or from the beginning; smtps is verified unless "tls" is
+ * weaker. */
+static void parse_tls(struct ctl_parse *p, const char *path, json_t *object,
+                      struct ctl_route *route)
+{
+    static const struct {
+        const char *name;
+        enum smtp_tls tls;
+        enum tls_policy policy;
+    } modes[] = {
+        {"none", SMTP_TLS_NONE, TLS_POLICY_MAY},
+        {"may", SMTP_TLS_MAY, TLS_POLICY_MAY},
+        {"must", SMTP_TLS_MUST, TLS_POLICY_ENCRYPT},
+        {"verify", SMTP_TLS_MUST, TLS_POLICY_VERIFY},
+    };
+    bool smtps = route->tls == SMTP_TLS_IMPLICIT;
+    char text[32], child[CONFIG_PATH_MAX];
+    (void)snprintf(text, sizeof text, "%s", smtps ? "verify" : "may");
+    (void)config_get_text(p->errors, path, object, "tls", false, text, sizeof text);
+    (void)json_object_set_new(object, "tls", json_string(text));
+    for (size_t i = smtps ? 2 : 0; i < sizeof modes / sizeof modes[0]; i++) {
+        if (strcmp(modes[i].name, text) == 0) {
+            route->tls = smtps ? SMTP_TLS_IMPLICIT : modes[i].tls;
+            route->policy = modes[i].policy;
+            return;
+        }
+    }
+    config_error_add(p->errors, config_path_join(child, path, "tls"), "must be %s",
+                     smtps ? "\"must\" or \"verify\" with smtps"
+                           : "\"none\", \"may\", \"must\" or \"verify\"");
+}
+
+/* The first line of the file; never in an error or a log. */
+static bool read_secret(const char *file, char *buf, size_t buf_bytes)
+{
+    FILE *in = fopen(file, "re");
+    bool good = in && fgets(buf, (int)buf_bytes, in);
+    if (in) {
+        (void)fclose(in);
+    }
+    if (good) {
+        buf[strcspn(buf, "\r\n")] = '\0';
+    }
+    return good && buf[0] != '\0' && strlen(buf) + 1 < buf_bytes;
+}
+
+static bool has_control(const char *text)
+{
+    for (; *text; text++) {
+        if ((unsigned char)*text < 0x20 || *text == 0x7f) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void parse_credentials(struct ctl_parse *p, const char *path, json_t *object,
+                              struct ctl_route *route)
+{
+    char file[CTL_PATH_MAX], child[CONFIG_PATH_MAX];
+    bool named = config_get_text(p->errors, path, object, "username", false, route->username,
+                                 sizeof route->username);
+    bool secret =
+        config_get_text(p->errors, path, object, "password_file", false, file, sizeof file);
+    if (named != secret) {
+        config_error_add(p->errors, path, "\"username\" and \"password_file\" belong together");
+        return;
+    }
+    if (!named) {
+        return;
+    }
+    if (has_control(route->username)) {
+        config_error_add(p->errors, config_path_join(child, path, "username"),
+                         "has a control character in it");
+    }
+    if (route->policy != TLS_POLICY_VERIFY) {
+        config_error_add(p->errors, config_path_join(child, path, "tls"),
+                         "must be \"verify\" for a route with a password");
+    }
+    if (!read_secret(file, route->password, sizeof route->password) ||
+        has_control(route->password)) {
+        config_error_add(p->errors, config_path_join(child, path, "password_file"),
+                         "%s cannot be read, or its first line is no password of 1 to %u bytes",
+                         file, SMTP_CREDENTIAL_MAX - 2);
     }
 }
 
@@ -90,7 +182,8 @@ static void parse_limits(struct ctl_parse *p, const char *path, json_t *object,
 static void parse_route(struct ctl_parse *p, const char *name, json_t *object)
 {
     static const char *const keys[] = {"type",    "url", "connections", "messages_per_connection",
-                                       "idle_ms", NULL};
+                                       "idle_ms", "tls", "username",    "password_file",
+                                       NULL};
     struct ctl_route *route = &p->config->routes[p->config->n_routes];
     char path[CONFIG_PATH_MAX];
     config_path_join(path, "/routes", name);
@@ -110,11 +203,27 @@ static void parse_route(struct ctl_parse *p, const char *name, json_t *object)
     config_check_keys(p->errors, path, object, keys);
     parse_type(p, path, object);
     parse_url(p, path, object, route);
+    parse_tls(p, path, object, route);
+    parse_credentials(p, path, object, route);
     parse_limits(p, path, object, route);
+}
+
+static void parse_trust(struct ctl_parse *p)
+{
+    static const char *const keys[] = {"ca_file", NULL};
+    json_t *tls = json_object_get(p->effective, "tls");
+    if (tls && !json_is_object(tls)) {
+        config_error_add(p->errors, "/tls", "must be an object with \"ca_file\"");
+        return;
+    }
+    config_check_keys(p->errors, "/tls", tls, keys);
+    (void)config_get_text(p->errors, "/tls", tls, "ca_file", false, p->config->tls_ca_file,
+                          sizeof p->config->tls_ca_file);
 }
 
 void ctl_config_parse_routes(struct ctl_parse *p)
 {
+    parse_trust(p);
     json_t *routes = json_object_get(p->effective, "routes"), *object;
     const char *name;
     if (!routes) {

@@ -5,6 +5,7 @@
 #include "control/dispatch.h"
 
 #define TICK_MS   100
+#define CLEAR_MS  600000
 #define LINE_FULL 256u /* jobs of one route that wait or run; more stay in the queue */
 
 struct chan_slot *relay_slot(struct relay_route *route, uint32_t slot)
@@ -53,6 +54,21 @@ void relay_route_good(struct relay_route *route)
     route->failures = route->downs = 0;
     route->down_until_ms = 0;
     route->probing = false;
+}
+
+void relay_route_clear(struct relay_route *route, const char *why)
+{
+    route->tls_broken++;
+    route->clear_until_ms = (int64_t)uv_now(route->relays->ctl->loop) + CLEAR_MS;
+    ctl_log(CTL_LOG_WARN,
+            "TLS with a relay is broken; its policy lets mail go in clear for a while",
+            "route=%s reason=\"%s\"", route->config->name, why);
+}
+
+enum smtp_tls relay_route_tls(const struct relay_route *route)
+{
+    bool clear = (int64_t)uv_now(route->relays->ctl->loop) < route->clear_until_ms;
+    return clear && route->config->tls == SMTP_TLS_MAY ? SMTP_TLS_NONE : route->config->tls;
 }
 
 /* Jobs that wait go back to the queue, where the strategy may choose another route. */
@@ -298,6 +314,24 @@ static void on_tick(uv_timer_t *timer)
     }
 }
 
+/* Trust and memory for TLS, when a route wants it. */
+static bool open_tls(struct relays *r, char *ret_error, size_t error_bytes)
+{
+    const struct ctl_config *config = &r->ctl->config;
+    const struct tls_config tls = {.ca_file = config->tls_ca_file[0] ? config->tls_ca_file : NULL};
+    bool wanted = false;
+    for (uint32_t i = 0; i < r->n; i++) {
+        wanted |= config->routes[i].tls != SMTP_TLS_NONE;
+    }
+    enum tls_error error = wanted ? tls_context_new(&tls, &r->tls) : TLS_E_OK;
+    if (error != TLS_E_OK) {
+        (void)snprintf(ret_error, error_bytes, "TLS for routes: %s%s%s (tls.ca_file)",
+                       tls.ca_file ? tls.ca_file : "", tls.ca_file ? ": " : "",
+                       tls_error_text(error));
+    }
+    return error == TLS_E_OK;
+}
+
 struct relays *relays_open(struct ctl *ctl, char *ret_error, size_t error_bytes)
 {
     struct relays *r = calloc(1, sizeof *r);
@@ -311,6 +345,11 @@ struct relays *relays_open(struct ctl *ctl, char *ret_error, size_t error_bytes)
     for (uint32_t i = 0; i < r->n; i++) {
         r->routes[i].relays = r;
         r->routes[i].config = &ctl->config.routes[i];
+    }
+    if (!open_tls(r, ret_error, error_bytes)) {
+        free(r->routes);
+        free(r);
+        return NULL;
     }
     r->tick.data = r;
     (void)uv_timer_init(ctl->loop, &r->tick);
@@ -341,6 +380,9 @@ void relays_close(struct relays *r)
     if (r->ready) {
         chan_lane_close(&r->lane);
     }
+    if (r->tls) {
+        tls_context_free(r->tls);
+    }
     free(r->routes);
     free(r);
 }
@@ -360,12 +402,14 @@ json_t *relays_json(const struct relays *r)
     for (uint32_t i = 0; i < r->n; i++) {
         const struct relay_route *route = &r->routes[i];
         char url[300];
-        (void)snprintf(url, sizeof url, "smtp://%s:%u", route->config->host, route->config->port);
-        json_t *object = ctl_must(
-            json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:I, s:I}", "name", route->config->name,
-                      "type", "smtp", "url", url, "state", state_text(r, i), "connections",
-                      (int)route->n_sessions, "waiting", (int)route->n_line, "sent",
-                      (json_int_t)route->sent, "failures", (json_int_t)route->failed));
+        (void)snprintf(url, sizeof url, "%s://%s:%u",
+                       route->config->tls == SMTP_TLS_IMPLICIT ? "smtps" : "smtp",
+                       route->config->host, route->config->port);
+        json_t *object = ctl_must(json_pack(
+            "{s:s, s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:I}", "name", route->config->name, "type",
+            "smtp", "url", url, "state", state_text(r, i), "connections", (int)route->n_sessions,
+            "waiting", (int)route->n_line, "sent", (json_int_t)route->sent, "failures",
+            (json_int_t)route->failed, "tls_broken", (json_int_t)route->tls_broken));
         json_t *last = json_string(route->last);
         (void)json_object_set_new(object, "last", last ? last : json_string("(not UTF-8)"));
         (void)json_array_append_new(list, object);

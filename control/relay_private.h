@@ -42,6 +42,10 @@ struct relay_session {
     uint32_t handles;   /* of uv that are not closed yet */
     bool writing, torn; /* torn: bytes of a transaction that has ended are still to be written */
     struct smtp_client client;
+    bool tls_on; /* tls stands between client and tcp */
+    struct tls_client tls;
+    struct tls_block *block; /* being written */
+    struct smtp_piece held;  /* what is left of a piece that TLS took a part of; len 0: nothing */
     struct smtp_transaction transaction;
     struct smtp_recipient recipients[CHAN_RCPT_MAX];
     uint8_t command[SMTP_COMMAND_MAX];
@@ -61,7 +65,8 @@ struct relay_route {
     uint32_t downs;        /* in a row */
     int64_t down_until_ms; /* loop time; 0: it is not down */
     bool probing;
-    uint64_t sent, failed;
+    int64_t clear_until_ms; /* loop time: TLS broke under "may", so it is left out until then */
+    uint64_t sent, failed, tls_broken;
     char last[SMTP_TEXT_MAX]; /* failure */
 };
 
@@ -71,7 +76,8 @@ struct relays {
     bool ready;            /* what an earlier process left is safe */
     struct relay_route *routes;
     uint32_t n;
-    uv_timer_t tick; /* until ready; and for routes that come back */
+    struct tls_context *tls; /* null: no route has TLS */
+    uv_timer_t tick;         /* until ready; and for routes that come back */
 };
 
 /* ---- relay.c ---- */
@@ -87,6 +93,9 @@ void relay_route_good(struct relay_route *route);
 void relay_route_bad(struct relay_route *route, const char *why);
 /* The job's outcome is in the slot. */
 void relay_finish(struct relay_route *route, uint32_t slot);
+/* A handshake failed where clear text is good enough: the next connections go without. */
+void relay_route_clear(struct relay_route *route, const char *why);
+enum smtp_tls relay_route_tls(const struct relay_route *route);
 /* All recipients of the job get the same outcome. */
 void relay_fail(struct relay_route *route, uint32_t slot, enum outcome_kind kind,
                 enum outcome_stage stage, const char *text);

@@ -37,6 +37,12 @@ static void on_closed(uv_handle_t *handle)
         }
     }
     route->n_sessions--;
+    if (s->block) {
+        tls_block_release(s->block);
+    }
+    if (s->tls_on) {
+        tls_client_free(&s->tls);
+    }
     free(s);
     relay_run(route);
 }
@@ -125,6 +131,10 @@ static void on_written(uv_write_t *write, int status)
 {
     struct relay_session *s = write->data;
     s->writing = false;
+    if (s->block) {
+        tls_block_release(s->block);
+        s->block = NULL;
+    }
     if (s->state == RELAY_CLOSING) {
         return;
     }
@@ -136,29 +146,69 @@ static void on_written(uv_write_t *write, int status)
     run(s);
 }
 
-/* True when a piece was sent; the next one waits until it is written. */
-static bool pump(struct relay_session *s)
+/* Only one write is under way at a time; the bytes stay where they are until then. */
+static void write_bytes(struct relay_session *s, const uint8_t *data, uint32_t len)
 {
-    struct smtp_piece piece;
-    if (s->writing || !smtp_client_output(&s->client, now_ns(s), ROOM_BYTES, &piece)) {
-        return false;
-    }
-    const uint8_t *data = piece.data;
-    if (piece.kind == SMTP_PIECE_COMMAND) {
-        memcpy(s->command, piece.data, piece.len);
-        data = s->command;
-    }
-    if (piece.final_dot && s->slot != RELAY_NO_SLOT) {
-        chan_lane_set_state(&s->route->relays->lane, s->slot, CHAN_DOT_SENT);
-    }
-    uv_buf_t buf = uv_buf_init((char *)(uintptr_t)data, piece.len);
+    uv_buf_t buf = uv_buf_init((char *)(uintptr_t)data, len);
     s->write.data = s;
-    s->bytes_sent += piece.len;
     int result = uv_write(&s->write, (uv_stream_t *)&s->tcp, &buf, 1, on_written);
     s->writing = result == 0;
     if (result != 0) {
         smtp_client_eof(&s->client, now_ns(s), uv_strerror(result));
     }
+}
+
+/* The engine's next piece, a command in memory of our own. */
+static bool next_piece(struct relay_session *s, struct smtp_piece *piece)
+{
+    if (!smtp_client_output(&s->client, now_ns(s), ROOM_BYTES, piece)) {
+        return false;
+    }
+    if (piece->kind == SMTP_PIECE_COMMAND) {
+        memcpy(s->command, piece->data, piece->len);
+        piece->data = s->command;
+    }
+    if (piece->final_dot && s->slot != RELAY_NO_SLOT) {
+        chan_lane_set_state(&s->route->relays->lane, s->slot, CHAN_DOT_SENT);
+    }
+    s->bytes_sent += piece->len;
+    return true;
+}
+
+/* Pieces become records, and records go out block by block. */
+static bool pump_tls(struct relay_session *s)
+{
+    bool went_on = false;
+    while (tls_client_room(&s->tls) > 0 && (s->held.len > 0 || next_piece(s, &s->held))) {
+        uint32_t taken = tls_client_write(&s->tls, now_ns(s), s->held.data, s->held.len);
+        s->held.data += taken;
+        s->held.len -= taken;
+        went_on |= taken > 0;
+        if (taken == 0) {
+            break;
+        }
+    }
+    if ((s->block = tls_client_output(&s->tls)) != NULL) {
+        write_bytes(s, s->block->bytes, s->block->len);
+        return true;
+    }
+    return went_on;
+}
+
+/* True when something was sent; what follows waits until it is written. */
+static bool pump(struct relay_session *s)
+{
+    struct smtp_piece piece;
+    if (s->writing) {
+        return false;
+    }
+    if (s->tls_on) {
+        return pump_tls(s);
+    }
+    if (!next_piece(s, &piece)) {
+        return false;
+    }
+    write_bytes(s, piece.data, piece.len);
     return true;
 }
 
@@ -179,8 +229,13 @@ static void ended(struct relay_session *s)
     const struct smtp_reply *reply = smtp_client_close_reply(&s->client);
     char why[SMTP_TEXT_MAX];
     bool before_mail = smtp_client_untouched(&s->client), fresh = s->messages <= 1;
+    bool in_clear = s->tls_on && relay_route_tls(s->route) == SMTP_TLS_NONE; /* from now on */
     uint32_t slot = s->slot;
-    (void)snprintf(why, sizeof why, "%.*s", (int)sizeof why - 1, reply->text);
+    if (reply->code != 0) {
+        (void)snprintf(why, sizeof why, "%u %.*s", reply->code, (int)sizeof why - 8, reply->text);
+    } else {
+        (void)snprintf(why, sizeof why, "%.*s", (int)sizeof why - 1, reply->text);
+    }
     if (s->test) {
         test_done(s, false, why);
     }
@@ -189,9 +244,10 @@ static void ended(struct relay_session *s)
         return;
     }
     relay_session_close(s); /* first: nothing of the body is written after this */
-    if (before_mail && !fresh) {
+    if (before_mail && (!fresh || in_clear)) {
         s->slot = RELAY_NO_SLOT;
-        relay_unread(route, slot); /* a reused connection had ended: no fault of the relay */
+        relay_unread(route, slot); /* a reused connection had ended: no fault of the relay; or it is
+                                      tried in clear */
         return;
     }
     job_done(s);
@@ -264,11 +320,73 @@ static void arm(struct relay_session *s)
     (void)uv_timer_start(&s->timer, on_timer, wait_ms, 0);
 }
 
+/* ---- TLS --------------------------------------------------------------------------------- */
+
+static void begin_tls(struct relay_session *s)
+{
+    const struct ctl_route *config = s->route->config;
+    struct timespec now;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    const struct tls_request request = {
+        .policy = config->policy,
+        .server_name = config->host[0] == '[' ? NULL : config->host,
+        .peer = s->addresses.targets[s->target].addr,
+        .peer_port = config->port,
+        .wall_s = now.tv_sec,
+    };
+    enum tls_error error = tls_client_init(&s->tls, s->route->relays->tls, now_ns(s), &request);
+    if (error != TLS_E_OK) {
+        smtp_client_tls_failed(&s->client, now_ns(s), tls_error_text(error));
+        return;
+    }
+    s->tls_on = true;
+}
+
+static void tls_events(struct relay_session *s)
+{
+    uint32_t events = tls_client_next_event(&s->tls);
+    const struct tls_result *result = tls_client_result(&s->tls);
+    if (events & TLS_EV_ESTABLISHED) {
+        smtp_client_tls_done(&s->client, now_ns(s), result->verified);
+    }
+    if (events & TLS_EV_FAILED) {
+        char why[SMTP_TEXT_MAX];
+        (void)snprintf(why, sizeof why, "TLS: %s: %s", tls_failure_text(result->failure),
+                       result->reason);
+        if (s->route->config->tls == SMTP_TLS_MAY) {
+            relay_route_clear(s->route, why);
+        }
+        smtp_client_tls_failed(&s->client, now_ns(s), why);
+    } else if (events & TLS_EV_CLOSED) {
+        smtp_client_eof(&s->client, now_ns(s), "the server ended TLS");
+    }
+}
+
+/* Bytes of the connection to the engine, through TLS when that is on. */
+static void take_input(struct relay_session *s, const uint8_t *data, uint32_t len)
+{
+    uint8_t plain[4096];
+    uint32_t n;
+    if (!s->tls_on) {
+        smtp_client_input(&s->client, now_ns(s), data, len);
+        return;
+    }
+    tls_client_input(&s->tls, now_ns(s), data, len);
+    tls_events(s); /* established comes before the first plaintext */
+    while ((n = tls_client_read(&s->tls, now_ns(s), plain, sizeof plain)) > 0) {
+        smtp_client_input(&s->client, now_ns(s), plain, n);
+    }
+    tls_events(s);
+}
+
 /* Events and output of the engine until it has nothing more. */
 static void run(struct relay_session *s)
 {
     for (;;) {
         uint32_t events = smtp_client_next_event(&s->client);
+        if (events & SMTP_EV_STARTTLS) {
+            begin_tls(s);
+        }
         if ((events & SMTP_EV_TRANSACTION_DONE) && s->slot != RELAY_NO_SLOT) {
             transaction_done(s);
         }
@@ -305,9 +423,13 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
         return;
     }
     if (n > 0) {
-        smtp_client_input(&s->client, now_ns(s), (const uint8_t *)buf->base, (uint32_t)n);
+        take_input(s, (const uint8_t *)buf->base, (uint32_t)n);
     } else {
         (void)uv_read_stop(stream);
+        if (s->tls_on) {
+            tls_client_eof(&s->tls);
+            tls_events(s);
+        }
         smtp_client_eof(&s->client, now_ns(s),
                         n == UV_EOF ? "the server closed the connection" : uv_strerror((int)n));
     }
@@ -381,6 +503,18 @@ static void connect_failed(struct relay_session *s, int status)
     relay_route_bad(route, why);
 }
 
+static void configure(struct relay_session *s)
+{
+    const struct ctl_route *config = s->route->config;
+    bool login = config->username[0] != '\0';
+    const struct smtp_options options = {
+        .tls = relay_route_tls(s->route),
+        .username = login ? config->username : NULL,
+        .password = login ? config->password : NULL,
+    };
+    smtp_client_configure(&s->client, now_ns(s), &options);
+}
+
 static void on_connected(uv_connect_t *connect, int status)
 {
     struct relay_session *s = connect->data;
@@ -395,6 +529,7 @@ static void on_connected(uv_connect_t *connect, int status)
     (void)uv_tcp_nodelay(&s->tcp, 1);
     smtp_client_init(&s->client, now_ns(s), s->route->relays->ctl->config.hostname,
                      &(struct smtp_timeouts){0});
+    configure(s);
     INVARIANT(s->test || start(s)); /* a session that has just begun takes a transaction */
     (void)uv_read_start((uv_stream_t *)&s->tcp, on_alloc, on_read);
     run(s);

@@ -130,12 +130,12 @@ def start_dns(netns, work, zones=None):
     return process
 
 
-def start_maildir_server(netns, work, address=ZONES["alpha.example"]):
+def start_maildir_server(netns, work, address=ZONES["alpha.example"], *flags, port=25):
     """aiosmtpd writing Maildirs; returns (maildir, log of what was accepted)."""
     work = Path(work)
     maildir, log, output = work / "maildir", work / "received.jsonl", work / "aiosmtpd.log"
-    netns.start([PYTHON, HERE / "receiver.py", "--listen", f"{address}:25", "--maildir", maildir,
-                 "--log", log], output)
+    netns.start([PYTHON, HERE / "receiver.py", "--listen", f"{address}:{port}", "--maildir", maildir,
+                 "--log", log, *flags], output)
     wait_until("aiosmtpd", lambda: output.exists() and "ready" in output.read_text())
     return maildir, log
 

@@ -2,7 +2,8 @@
 """A real SMTP server (aiosmtpd) that writes Maildirs byte for byte, one below --maildir per domain.
 
 Each message accepted is one line of JSON on --log, written after the file is on disk and before the
-250: {"at", "peer", "mail_from", "rcpt_to", "path", "bytes"}. Run inside the test's namespace.
+250: {"at", "peer", "mail_from", "rcpt_to", "path", "bytes", "tls", "login"}. Run inside the test's namespace.
+With --cert it offers STARTTLS (or speaks TLS at once: --implicit), with --password it wants AUTH.
 """
 import argparse
 import asyncio
@@ -10,10 +11,11 @@ import itertools
 import json
 import os
 import signal
+import ssl
 import time
 from pathlib import Path
 
-from aiosmtpd.smtp import SMTP
+from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 
 
 class MaildirHandler:
@@ -39,21 +41,45 @@ class MaildirHandler:
         path = folder / "new" / name
         os.rename(folder / "tmp" / name, path)
         record = {"at": time.time(), "peer": session.peer[0], "mail_from": envelope.mail_from,
-                  "rcpt_to": envelope.rcpt_tos, "path": str(path), "bytes": len(content)}
+                  "rcpt_to": envelope.rcpt_tos, "path": str(path), "bytes": len(content),
+                  "tls": _server.transport.get_extra_info("sslcontext") is not None,
+                  "login": session.auth_data.login.decode() if session.auth_data else None}
         self.log.write(json.dumps(record) + "\n")
         return "250 2.0.0 kept"
+
+
+def tls_context(args):
+    if not args.cert:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(args.cert, args.key)
+    if args.tls_old:  # no client of today takes it: the handshake breaks
+        context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1
+    return context
+
+
+def authenticator(password):
+    def check(_server, _session, _envelope, _mechanism, data):
+        good = isinstance(data, LoginPassword) and data.password.decode() == password
+        return AuthResult(success=good, handled=False, auth_data=data)
+    return check if password else None
 
 
 async def serve(args):
     loop = asyncio.get_running_loop()
     handler = MaildirHandler(args.maildir, args.log)
     servers = []
+    context = tls_context(args)
     for listen in args.listen:
         host, _, port = listen.rpartition(":")
         servers.append(await loop.create_server(
             lambda: SMTP(handler, hostname="mx.receiver.example", enable_SMTPUTF8=True,
-                         data_size_limit=args.size, loop=loop, timeout=300),
-            host, int(port), backlog=512))
+                         data_size_limit=args.size, loop=loop, timeout=300,
+                         tls_context=None if args.implicit else context,
+                         require_starttls=bool(args.require and context),
+                         authenticator=authenticator(args.password), auth_required=bool(args.password),
+                         auth_require_tls=not args.implicit),
+            host, int(port), backlog=512, ssl=context if args.implicit else None))
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
@@ -68,6 +94,10 @@ def main():
     parser.add_argument("--listen", action="append", required=True, metavar="ADDRESS:PORT")
     parser.add_argument("--maildir", required=True)
     parser.add_argument("--log", required=True)
+    for name in ("--cert", "--key", "--password"):
+        parser.add_argument(name)
+    for name in ("--implicit", "--require", "--tls-old"):
+        parser.add_argument(name, action="store_true")
     parser.add_argument("--size", type=int, default=64 << 20)
     asyncio.run(serve(parser.parse_args()))
 
