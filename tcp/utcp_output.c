@@ -363,7 +363,8 @@ static bool emit_ack(struct utcp *u, uint64_t now_ns, struct utcp_conn *c, struc
 {
     struct plan plan = {.seq = c->snd_nxt, .flags = TCP_ACK};
 
-    if (!conn_is_synchronized(c) ||
+    /* In SYN-RECEIVED too: the SYN-ACK of one who opened at the same time is answered so. */
+    if ((!conn_is_synchronized(c) && c->state != UTCP_SYN_RECEIVED) ||
         ((c->flags & CF_ACK_NOW) == 0 && c->acks_owed == 0 && !c->keepalive_now))
         return false;
     if (c->keepalive_now)
