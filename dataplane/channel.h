@@ -36,7 +36,7 @@
 #include <stdatomic.h>
 
 #define CHAN_MAGIC      UINT64_C(0x57504348414e3031) /* "WPCHAN01" */
-#define CHAN_VERSION    1u
+#define CHAN_VERSION    2u
 #define CHAN_RCPT_MAX   32u /* recipients of one job */
 #define CHAN_TARGET_MAX 8u  /* addresses of MX hosts in one job, in the order to try them */
 #define CHAN_TEXT_MAX   256u
@@ -144,7 +144,7 @@ struct chan_counters {
 #undef X
 };
 
-#define CHAN_TCP_COUNTERS_MAX 96u
+#define CHAN_TCP_COUNTERS_MAX 192u
 
 struct chan_header {
     uint64_t magic;
