@@ -349,8 +349,8 @@ static void give_more(void *user, enum store_status status)
     list->status[list->n++] = status;
     if (list->n < 3) {
         const struct store_update update = {.message_id = 1, .done = give_more, .user = list};
-        store_update(spool.store, &update);
         store_event(spool.store, 0, "{}");
+        store_update(spool.store, &update);
     }
 }
 

@@ -80,17 +80,30 @@ START_TEST(a_new_spool_has_its_names_on_the_disk_before_anything_is_accepted)
 }
 END_TEST
 
+static bool count_event(void *user, uint64_t seq, uint64_t message_id, const char *json, size_t len)
+{
+    (void)seq;
+    (void)message_id;
+    (void)json;
+    (void)len;
+    ++*(uint32_t *)user;
+    return true;
+}
+
 START_TEST(nothing_of_a_commit_that_was_not_synced_is_there)
 {
     struct outcome_list list = {0};
+    uint32_t n_events = 0;
     ck_assert_int_eq(spool_accept(&spool, 1, 2, 1000), STORE_OK);
     disk_shut_gate(spool.store);
     ck_assert(spool_give(&spool, 2, 1, 1000, &list));
     spool_update(&spool, 1, 0, DELIVERED, false, &list);
     store_event(spool.store, 0, "{}");
+    store_on_event(spool.store, count_event, &n_events);
     disk.sync_error = EIO;
     disk_open_gate(); /* the event before them fails too */
     spool_wait(&spool, &list, 2);
+    ck_assert_uint_eq(n_events, 0);
     ck_assert_int_eq(list.status[0], STORE_E_IO);
     ck_assert_int_eq(list.status[1], STORE_E_IO);
     ck_assert_uint_eq(spool_count(&spool), 1); /* it is read all the same */

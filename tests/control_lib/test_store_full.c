@@ -2,6 +2,7 @@
  * test_store_full.c - the spool on a file system that is full, a small tmpfs in a mount namespace
  * of its own. Needs root; without it the exit status is 77.
  */
+#include "tests/control_lib/disk.h"
 #include "tests/control_lib/spool.h"
 #include "tests/control_lib/tap.h"
 
@@ -78,9 +79,11 @@ START_TEST(a_full_disk_refuses_the_accept_and_takes_the_outcome_given_with_it)
     static const off_t leave[] = {0, 4096, 65536};
     struct outcome_list list = {0};
     use();
-    fill_disk(leave[_i]);
+    disk_shut_gate(spool.store);
     ck_assert(spool_give(&spool, 21, 1, 4000000, &list));
     spool_update(&spool, 1, 0, DELIVERED, true, &list);
+    fill_disk(leave[_i]);
+    disk_open_gate();
     spool_wait(&spool, &list, 2);
     ck_assert_int_eq(list.status[0], STORE_E_FULL);
     ck_assert_int_eq(list.status[1], STORE_OK);
