@@ -1,5 +1,6 @@
 /*
- * sim.h - deterministic simulation: two stacks, a bad link between them, random applications.
+ * sim.h - deterministic simulation: two stacks, or a stack and an odd peer (sim_odd.c), a bad link
+ * between them, random applications.
  *
  * One seed makes one world: the link's faults, the hosts' limits, who connects to whom and what the
  * applications do. Time is virtual, the only source of change is a heap of events in order of time
@@ -90,10 +91,18 @@ struct sim_end {
     enum utcp_close_reason reason;
 };
 
+/* What an odd peer knows of a connection. */
+struct sim_odd_flow {
+    uint32_t rcv_nxt, stretched;
+    uint64_t received;
+    bool fin_received, fin_sent;
+};
+
 struct sim_pair {
     struct sim_end end[2]; /* 0 has connected, 1 was connected to */
     struct ip_addr ip[2];
     uint16_t client_port;
+    struct sim_odd_flow odd;
     bool started, accepted, disturbed;
     uint64_t start_ns;
     uint64_t done_ns;       /* when the last byte of end 0 had come, for scenarios */
@@ -129,7 +138,8 @@ struct sim {
     uint32_t heap_count, heap_cap;
     struct utcp_extent noise;
     const struct sim_scenario *scenario; /* null: the dice decide */
-    uint8_t family; /* 4 or 6, of the whole world */
+    uint8_t family;                      /* 4 or 6, of the whole world */
+    uint32_t odd;                        /* 0: host 1 is a stack; else SIM_ODD and how it is odd */
     bool lossy, severed, trace, failed;
     char message[160];
     uint64_t counters[UTCP_N_COUNTERS]; /* of both hosts, at the end */
@@ -149,6 +159,8 @@ void sim_trace_frame(const struct sim *sim, uint32_t from, const uint8_t *frame,
 void sim_app_choose(struct sim *sim);
 void sim_app_of_scenario(struct sim *sim);
 void sim_app_open(struct sim *sim, struct sim_pair *pair);
+/* The bytes that `sender` sends from position `pos` on. */
+const uint8_t *sim_noise_at(const struct sim *sim, const struct sim_end *sender, uint64_t pos);
 void sim_app_event(struct sim *sim, uint32_t host, const struct utcp_event *event);
 void sim_app_tick(struct sim *sim, struct sim_pair *pair, uint32_t end);
 /* After each turn of a host: windows and timers are within bounds. */
@@ -161,6 +173,11 @@ void sim_poll_soon(struct sim *sim, uint32_t host);
 /* Runs one world; true when all held. The message stays in sim. */
 bool sim_run(struct sim *sim, uint64_t seed, bool trace);
 bool sim_run_scenario(struct sim *sim, const struct sim_scenario *scenario);
+
+/* sim_odd.c */
+#define SIM_ODD 0x80000000u
+void sim_odd_choose(struct sim *sim);
+void sim_odd_input(struct sim *sim, const uint8_t *frame, uint32_t len);
 
 /* sim_golden.c */
 bool sim_golden_write(struct sim *sim, FILE *out);

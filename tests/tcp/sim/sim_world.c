@@ -111,13 +111,30 @@ static struct utcp_config config_choose(struct sim *sim, uint32_t h)
     };
 }
 
+static void address_text(const struct sim *sim, uint32_t h, uint32_t i, char text[static 32])
+{
+    (void)snprintf(text, 32, "%s%u", sim->family == 6 ? "2001:db8::" : "192.0.2.",
+                   10 * (h + 1) + i);
+}
+
+/* Only its addresses: it has no stack. */
+static void odd_start(struct sim *sim, struct sim_host *host)
+{
+    char text[32];
+
+    for (uint32_t i = 0; i < SIM_ADDRESSES; i++) {
+        address_text(sim, 1, i, text);
+        INVARIANT(ip_addr_parse(text, &host->ip[i]));
+    }
+}
+
 static void host_start(struct sim *sim, uint32_t h)
 {
     struct sim_host *host = &sim->host[h];
     struct sim_rng *rng = &sim->rng;
     struct utcp_config config =
         sim->scenario != NULL ? config_of_scenario(h) : config_choose(sim, h);
-    char text[IP_ADDR_TEXT_MAX];
+    char text[32];
     int error = UTCP_OK;
 
     for (uint32_t i = 0; i < sizeof config.secret; i++)
@@ -126,13 +143,16 @@ static void host_start(struct sim *sim, uint32_t h)
     if (sim->family == 6)
         (void)ip_addr_parse("2001:db8::", &config.prefix6);
     *host = (struct sim_host){.timer_ns = TIME_NEVER_NS};
+    if (h == 1 && sim->odd != 0) {
+        odd_start(sim, host);
+        return;
+    }
     if (sim->scenario == NULL)
         host->poll_every_ns = sim_below(rng, 2) == 0 ? 0 : sim_log_range(rng, NS_PER_US, NS_PER_MS);
     host->u = utcp_create(&config, &error);
     INVARIANT(host->u != NULL);
     for (uint32_t i = 0; i < SIM_ADDRESSES; i++) {
-        (void)snprintf(text, sizeof text, "%s%u", sim->family == 6 ? "2001:db8::" : "192.0.2.",
-                       10 * (h + 1) + i);
+        address_text(sim, h, i, text);
         INVARIANT(ip_addr_parse(text, &host->ip[i]));
         INVARIANT(utcp_address_add(host->u, sim->now_ns, &host->ip[i]) == UTCP_OK);
         INVARIANT(utcp_listen(host->u, &host->ip[i], SIM_PORT, NULL) == UTCP_OK);
@@ -174,7 +194,16 @@ static void host_frames(struct sim *sim, struct sim_host *host)
 }
 
 /* One turn of a lane's loop. */
-static void host_poll(struct sim *sim, uint32_t h)
+static void odd_poll(struct sim *sim, struct sim_host *host)
+{
+    for (uint32_t i = 0; i < host->inbox_count; i++) {
+        sim_odd_input(sim, host->inbox[i].frame, host->inbox[i].len);
+        free(host->inbox[i].frame);
+    }
+    host->inbox_count = 0;
+}
+
+static void stack_poll(struct sim *sim, uint32_t h)
 {
     struct sim_host *host = &sim->host[h];
     uint8_t head[UTCP_HEAD_MAX];
@@ -191,6 +220,14 @@ static void host_poll(struct sim *sim, uint32_t h)
     if (sim_below(&sim->rng, 64) == 0)
         utcp_check(host->u);
     host_timer(sim, h);
+}
+
+static void host_poll(struct sim *sim, uint32_t h)
+{
+    if (sim->host[h].u == NULL)
+        odd_poll(sim, &sim->host[h]);
+    else
+        stack_poll(sim, h);
 }
 
 /* A full inbox loses frames, as a ring of descriptors does. */
@@ -235,6 +272,8 @@ static void check_host_end(struct sim *sim, uint32_t h)
 {
     struct utcp_usage usage;
 
+    if (sim->host[h].u == NULL)
+        return;
     utcp_check(sim->host[h].u);
     utcp_usage(sim->host[h].u, &usage);
     if (usage.connections + usage.segments + usage.chunks + usage.copy_blocks + usage.rx_blocks +
@@ -268,6 +307,8 @@ static void world_start(struct sim *sim, uint64_t seed, bool trace,
     sim->now_ns = sim_below(&sim->rng, 4) == 0 ? 0 : sim_below(&sim->rng, UINT64_C(1) << 56);
     sim->family = sim_below(&sim->rng, 2) == 0 ? 4 : 6;
     if (scenario == NULL) {
+        if (sim_below(&sim->rng, 5) == 0)
+            sim_odd_choose(sim);
         sim_link_choose(sim);
     } else {
         sim->family = 4;
@@ -286,7 +327,7 @@ static void world_start(struct sim *sim, uint64_t seed, bool trace,
 static void world_stop(struct sim *sim)
 {
     for (uint32_t h = 0; h < SIM_HOSTS; h++) {
-        for (uint32_t i = 0; i < UTCP_N_COUNTERS; i++)
+        for (uint32_t i = 0; sim->host[h].u != NULL && i < UTCP_N_COUNTERS; i++)
             sim->counters[i] += utcp_counters(sim->host[h].u)[i];
         for (uint32_t i = 0; i < sim->host[h].inbox_count; i++)
             free(sim->host[h].inbox[i].frame);
