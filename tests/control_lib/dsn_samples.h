@@ -18,6 +18,10 @@
 #define DSN_X1000                                                                                  \
     DSN_X100 DSN_X100 DSN_X100 DSN_X100 DSN_X100 DSN_X100 DSN_X100 DSN_X100 DSN_X100 DSN_X100
 
+#define DSN_E10  "\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9"
+#define DSN_E50  DSN_E10 DSN_E10 DSN_E10 DSN_E10 DSN_E10
+#define DSN_E200 DSN_E50 DSN_E50 DSN_E50 DSN_E50
+
 static const struct dsn_recipient dsn_plain[] = {
     {"nobody@example.net", "5.1.1", "mx1.example.net", "550 5.1.1 no such user"},
     {"late@example.org", "5.4.7", "", "not delivered in 5 days"},
@@ -30,21 +34,32 @@ static const struct dsn_recipient dsn_nasty[] = {
     {"b@x", "5.0.0", "mx", DSN_X1000 DSN_X1000},
     {"c@x", "5.0.0", "mx", "550 \xc3\xa9 \xe9\xff \xc2\x85 \x01\x7f   many   blanks   "},
     {"\xe7\x94\xa8\\+=@example.org", "5.6.7", "mx", "\xe7\x94\xa8"},
+    {"e@x", "5.0.0", "mx", DSN_E200 DSN_E200},
 };
 
-enum { DSN_PLAIN, DSN_NASTY, DSN_UTF8, DSN_8BIT, DSN_RAW, DSN_NO_ORIGINAL, DSN_SAMPLES };
+enum {
+    DSN_PLAIN,
+    DSN_NASTY,
+    DSN_UTF8,
+    DSN_8BIT,
+    DSN_RAW,
+    DSN_NO_ORIGINAL,
+    DSN_UTF8_RAW,
+    DSN_SAMPLES
+};
 
 static inline struct dsn_request dsn_sample(int number)
 {
-    const char *original = number == DSN_8BIT || number == DSN_UTF8 ? DSN_ORIGINAL_8BIT
-                           : number == DSN_RAW                      ? DSN_ORIGINAL_RAW
-                           : number == DSN_NO_ORIGINAL              ? ""
-                                                                    : DSN_ORIGINAL;
+    const char *original = number == DSN_8BIT || number == DSN_UTF8      ? DSN_ORIGINAL_8BIT
+                           : number == DSN_RAW || number == DSN_UTF8_RAW ? DSN_ORIGINAL_RAW
+                           : number == DSN_NO_ORIGINAL                   ? ""
+                                                                         : DSN_ORIGINAL;
+    bool utf8 = number == DSN_UTF8 || number == DSN_UTF8_RAW;
     bool nasty = number == DSN_NASTY || number == DSN_UTF8;
     return (struct dsn_request){
         .id = 0x1234,
         .hostname = "mta1.example.net",
-        .to = number == DSN_UTF8 ? "\xc3\xa9@acme.example" : "bounces@acme.example",
+        .to = utf8 ? "\xc3\xa9@acme.example" : "bounces@acme.example",
         .unix_s = 1795460820,
         .arrival_unix_s = 1795028820,
         .recipients = nasty ? dsn_nasty : dsn_plain,
@@ -52,7 +67,7 @@ static inline struct dsn_request dsn_sample(int number)
             nasty ? sizeof dsn_nasty / sizeof dsn_nasty[0] : sizeof dsn_plain / sizeof dsn_plain[0],
         .original = (const uint8_t *)original,
         .original_len = strlen(original),
-        .utf8 = number == DSN_UTF8,
+        .utf8 = utf8,
     };
 }
 

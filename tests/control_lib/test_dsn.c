@@ -126,7 +126,7 @@ START_TEST(a_bounce_is_in_wire_form_with_lines_far_below_998_bytes)
     ck_assert_uint_eq(m.len, len); /* nothing was missing, nothing had to change */
     ck_assert(memcmp(m.data, text, len) == 0);
     ck_assert_str_eq(m.message_id, "<0000000000001234@mta1.example.net>");
-    ck_assert_int_eq(m.flags != 0, _i == DSN_UTF8);
+    ck_assert_int_eq(m.flags != 0, _i == DSN_UTF8 || _i == DSN_UTF8_RAW);
     for (const char *at = text, *end; (end = strstr(at, "\r\n")) != NULL; at = end + 2) {
         ck_assert_int_le(end - at, 920);
     }
@@ -141,9 +141,9 @@ START_TEST(nothing_from_the_network_adds_a_field_or_a_part)
     for (size_t i = 0; i < 2; i++) {
         size_t len;
         char *text = make(samples[i], &len);
-        ck_assert_uint_eq(count(text, "Final-Recipient:"), 4);
-        ck_assert_uint_eq(count(text, "Action: failed\r\n"), 4);
-        ck_assert_uint_eq(count(text, "Status:"), 4);
+        ck_assert_uint_eq(count(text, "Final-Recipient:"), 5);
+        ck_assert_uint_eq(count(text, "Action: failed\r\n"), 5);
+        ck_assert_uint_eq(count(text, "Status:"), 5);
         ck_assert_uint_eq(count(text, "Bcc:"), 0);
         ck_assert_uint_eq(count(text, "X:"), samples[i] == DSN_UTF8); /* of the original */
         ck_assert_uint_eq(count(text, "--report"), 4);
@@ -200,6 +200,16 @@ START_TEST(with_utf8_the_types_of_rfc_6533_are_used)
 }
 END_TEST
 
+START_TEST(an_original_that_is_no_utf8_is_encoded_also_in_an_international_bounce)
+{
+    size_t len;
+    char *text = make(DSN_UTF8_RAW, &len);
+    ck_assert(utf8_valid(text, len));
+    ck_assert_ptr_nonnull(strstr(text, "quoted-printable\r\n\r\nSubject: =E9=FF\r\n\r\n--"));
+    free(text);
+}
+END_TEST
+
 START_TEST(a_long_header_is_cut_at_a_line)
 {
     struct dsn_request request = dsn_sample(DSN_PLAIN);
@@ -241,6 +251,7 @@ int main(void)
     tcase_add_test(tc, nothing_from_the_network_adds_a_field_or_a_part);
     tcase_add_test(tc, without_utf8_everything_is_ascii);
     tcase_add_test(tc, with_utf8_the_types_of_rfc_6533_are_used);
+    tcase_add_test(tc, an_original_that_is_no_utf8_is_encoded_also_in_an_international_bounce);
     tcase_add_test(tc, a_long_header_is_cut_at_a_line);
     tcase_add_test(tc, without_the_original_there_is_no_third_part);
     return tap_run("dsn", tc);

@@ -59,7 +59,7 @@ def nasty_text_changes_no_shape(printer):
     assert message["Bcc"] is None and message["X"] is None
     assert len(message.get_payload()) == 3
     blocks = message.get_payload()[1].get_payload()
-    assert len(blocks) == 5, len(blocks)
+    assert len(blocks) == 6, len(blocks)
     assert all(sorted(b.keys()) == sorted(blocks[1].keys()) for b in blocks[1:])
     assert blocks[4]["Final-Recipient"] == r"utf-8; \x{7528}\x{5C}\x{2B}\x{3D}@example.org"
 

@@ -238,6 +238,22 @@ START_TEST(a_bounce_is_queued_in_the_same_step_as_the_outcome_that_causes_it)
 }
 END_TEST
 
+START_TEST(a_body_is_copied_only_where_there_is_room_for_all_of_it)
+{
+    uint8_t data[10], untouched[10];
+    uint32_t stuff[1] = {7};
+    ck_assert_int_eq(spool_accept(&spool, 1, 1, 2500), STORE_OK); /* two offsets */
+    memset(data, 0x5a, sizeof data);
+    memcpy(untouched, data, sizeof data);
+    struct store_body body = {.data = data, .len = 10, .stuff = stuff, .n_stuff = 1};
+    ck_assert(store_body_read(spool.store, 1, &body));
+    ck_assert_uint_eq(body.len, 2500);
+    ck_assert_uint_eq(body.n_stuff, 2);
+    ck_assert_int_eq(memcmp(data, untouched, sizeof data), 0);
+    ck_assert_uint_eq(stuff[0], 7);
+}
+END_TEST
+
 /* ---- ids --------------------------------------------------------------------------------- */
 
 START_TEST(ids_grow_also_over_a_restart_and_when_the_clock_is_behind)
@@ -404,6 +420,7 @@ int main(void)
     tcase_add_test(tc, reads_may_nest);
     tcase_add_test(tc, an_update_of_a_message_that_is_gone_is_an_event_only);
     tcase_add_test(tc, a_bounce_is_queued_in_the_same_step_as_the_outcome_that_causes_it);
+    tcase_add_test(tc, a_body_is_copied_only_where_there_is_room_for_all_of_it);
     tcase_add_test(tc, ids_grow_also_over_a_restart_and_when_the_clock_is_behind);
     tcase_add_test(tc, events_are_told_once_durable_and_read_back_the_same);
     tcase_add_test(tc, events_beyond_event_keep_go_in_steps_and_their_numbers_never_come_back);

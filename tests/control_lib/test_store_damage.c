@@ -21,6 +21,7 @@ static void teardown(void)
     spool_remove(&spool);
 }
 
+/* Writes one record of the closed spool, or with null data deletes it. */
 static void put_raw(const char *db, const uint8_t *key, size_t key_len, const void *data,
                     size_t bytes)
 {
@@ -34,7 +35,7 @@ static void put_raw(const char *db, const uint8_t *key, size_t key_len, const vo
     ck_assert_int_eq(mdb_env_open(env, spool.dir, MDB_NOTLS, 0600), 0);
     ck_assert_int_eq(mdb_txn_begin(env, NULL, 0, &txn), 0);
     ck_assert_int_eq(mdb_dbi_open(txn, db, 0, &dbi), 0);
-    ck_assert_int_eq(mdb_put(txn, dbi, &k, &v, 0), 0);
+    ck_assert_int_eq(data ? mdb_put(txn, dbi, &k, &v, 0) : mdb_del(txn, dbi, &k, NULL), 0);
     ck_assert_int_eq(mdb_txn_commit(txn), 0);
     mdb_env_close(env);
 }
@@ -88,6 +89,30 @@ START_TEST(a_damaged_record_costs_its_message_only_and_can_be_deleted)
 }
 END_TEST
 
+START_TEST(a_message_without_one_of_its_recipients_is_damaged)
+{
+    static const uint8_t second[12] = {0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 1};
+    static const uint8_t eighth[12] = {0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 7};
+    static const uint8_t record[] = {1, 0,   0,   0,   0, 0, 0, 0, 0, 0,   0, 0, 0, 0, 3, 0, 0,
+                                     0, 'a', '@', 'b', 0, 1, 0, 0, 0, 'b', 0, 0, 0, 0, 0, 0};
+    for (uint64_t id = 1; id <= 3; id++) {
+        ck_assert_int_eq(spool_accept(&spool, id, 2, 1000), STORE_OK);
+    }
+    spool_close(&spool);
+    put_raw("rcpt", second, sizeof second, NULL, 0);
+    spool_open(&spool);
+    ck_assert_uint_eq(spool_count(&spool), 2);
+    spool_close(&spool);
+    put_raw("rcpt", eighth, sizeof eighth, record, sizeof record); /* as many as there should be */
+    spool_open(&spool);
+    ck_assert_uint_eq(spool_count(&spool), 2);
+    spool_close(&spool);
+    put_raw("rcpt", second, sizeof second, record, sizeof record);
+    spool_open(&spool);
+    ck_assert_uint_eq(spool_count(&spool), 3); /* the record itself is good */
+}
+END_TEST
+
 START_TEST(a_damaged_body_is_gone_and_not_read_beyond_its_end)
 {
     static const uint8_t rows[][16] = {{0}, {255, 255, 255, 255}, {3, 0, 0, 0}};
@@ -108,6 +133,7 @@ int main(void)
     TCase *tc = tcase_create("damage");
     tcase_add_checked_fixture(tc, setup, teardown);
     tcase_add_test(tc, a_damaged_record_costs_its_message_only_and_can_be_deleted);
+    tcase_add_test(tc, a_message_without_one_of_its_recipients_is_damaged);
     tcase_add_test(tc, a_damaged_body_is_gone_and_not_read_beyond_its_end);
     return tap_run("store damage", tc);
 }

@@ -57,6 +57,12 @@ static const struct row rows[] = {
      "Date: now\r\nMessage-ID: none\r\nX: <3@x>\r\n\r\n", "", 0},
     {"Date: now\nMessage-ID: <" X200 X50 X50 ">\n\n",
      "Date: now\r\nMessage-ID: <" X200 X50 X50 ">\r\n\r\n", "", 0},
+    {"Date: now\nMessage-ID: <1@x>\n <2@x>\n\n", "Date: now\r\nMessage-ID: <1@x>\r\n <2@x>\r\n\r\n",
+     NULL, 0},
+    {"Date: now\nMessage-ID: <" X200 X50 "xxx>\n\n",
+     "Date: now\r\nMessage-ID: <" X200 X50 "xxx>\r\n\r\n", "<" X200 X50 "xxx>", 0},
+    {"Date: now\nMessage-ID: <" X200 X50 "xxxx>\n\n",
+     "Date: now\r\nMessage-ID: <" X200 X50 "xxxx>\r\n\r\n", "", 0},
     {"Date: now\nMessage-ID: <a b@x>\n\n", "Date: now\r\nMessage-ID: <a b@x>\r\n\r\n", "", 0},
 
     /* Bcc */
