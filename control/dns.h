@@ -7,13 +7,14 @@
  * DNS never becomes a bounce. Answers are cached for their TTL within 30 s..1 h (failures 30 s),
  * and questions for one domain that arrive together are asked once.
  *
- * Targets are in the order to try them: by preference, hosts of one preference shuffled, the
- * addresses of a host together. Addresses that no mail should go to (loopback, private RFC 1918 and
- * 4193, link local, multicast, "this network", broadcast) are left out unless allow_private says
- * otherwise; the documentation ranges are not refused.
+ * Targets are in the order to try them: by preference, hosts of one preference shuffled anew for
+ * each asker, the addresses of a host together, IPv4 first. Addresses that no mail should go to
+ * (loopback, private RFC 1918, 6598 and 4193, link local, multicast, "this network", reserved, and
+ * IPv6 forms of those) are left out unless allow_private says otherwise; the documentation ranges
+ * are not refused.
  *
  * A domain written "=host" is a host, not a mail domain: only its addresses are asked for, and
- * private ones are fine (a relay that the operator has named).
+ * private ones are fine (a relay that the operator has named); "=[10.0.0.1]" likewise.
  *
  * Thread: the loop's. Callbacks come from the loop, never from within dns_lookup().
  */
@@ -45,6 +46,7 @@ enum dns_status {
 
 struct dns_target {
     struct ip_addr addr;
+    uint8_t rank;   /* 0 for the best preference, 1 for the next ... */
     char host[256]; /* MX host name; the literal's text for "[192.0.2.1]" */
 };
 
@@ -53,7 +55,8 @@ struct dns_answer {
     uint16_t code;       /* SMTP reply code that says the same: 556 for null MX (RFC 7504) ...; 0 */
     uint8_t enhanced[3]; /* RFC 3463; 0 0 0: none */
     char text[DNS_TEXT_MAX]; /* for people: "mx.example: no address: SERVFAIL from 192.0.2.53" */
-    uint32_t site_hash; /* of the set of targets: domains with the same have the same; never 0 */
+    uint32_t site_hash; /* keyed, of all addresses by rank: domains with the same hosts in the same
+                           order have the same; 0: no targets */
     uint32_t n_targets;
     struct dns_target targets[CHAN_TARGET_MAX];
 };
@@ -71,8 +74,9 @@ void dns_close(struct dns_resolver *resolver);
  * answers address literals ("[192.0.2.1]") itself. */
 const struct dns_answer *dns_cached(struct dns_resolver *resolver, const char *domain);
 
-/* Asks; done is called exactly once, or never after dns_close(). domain: A-labels, lower case. Any
- * number may be asked at a time; at most 256 domains are really under way, the rest waits. */
+/* Asks; done is called exactly once, or never after dns_close(), which done may call. domain:
+ * A-labels, lower case. Any number may be asked at a time; at most 256 domains are really under
+ * way, the rest waits, and its time has not begun. Without memory the process ends. */
 void dns_lookup(struct dns_resolver *resolver, const char *domain, dns_done_fn done, void *user);
 
 struct dns_stats {

@@ -4,6 +4,8 @@
  */
 #include "control/dns_private.h"
 
+#include "tcp/utcp_siphash.h"
+
 struct entry {
     struct entry *next; /* of its bucket */
     char *domain;
@@ -15,23 +17,16 @@ struct dns_cache {
     struct entry **buckets;
     struct entry **ring; /* entries_max long; null: free */
     uint32_t n_buckets, max, oldest, count;
+    uint8_t key[DNS_KEY_BYTES];
 };
 
-static uint32_t hash_of(const char *domain)
-{
-    uint32_t hash = 2166136261u; /* FNV-1a */
-    for (; *domain; domain++) {
-        hash = (hash ^ (uint8_t)*domain) * 16777619u;
-    }
-    return hash;
-}
-
-struct dns_cache *dns_cache_new(uint32_t entries_max)
+struct dns_cache *dns_cache_new(uint32_t entries_max, const uint8_t key[DNS_KEY_BYTES])
 {
     struct dns_cache *cache = calloc(1, sizeof *cache);
     if (!cache) {
         return NULL;
     }
+    memcpy(cache->key, key, sizeof cache->key);
     cache->max = entries_max;
     cache->n_buckets = 1;
     while (cache->n_buckets < entries_max) {
@@ -70,7 +65,8 @@ void dns_cache_free(struct dns_cache *cache)
 /* Where the pointer to the entry stands: in its bucket, or at the end of it. */
 static struct entry **place(const struct dns_cache *cache, const char *domain)
 {
-    struct entry **at = &cache->buckets[hash_of(domain) & (cache->n_buckets - 1)];
+    uint64_t hash = utcp_siphash(cache->key, (const uint8_t *)domain, strlen(domain));
+    struct entry **at = &cache->buckets[hash & (cache->n_buckets - 1)];
     while (*at && strcmp((*at)->domain, domain) != 0) {
         at = &(*at)->next;
     }
@@ -85,11 +81,9 @@ const struct dns_answer *dns_cache_get(struct dns_cache *cache, const char *doma
 
 static struct dns_answer *answer_copy(const struct dns_answer *answer)
 {
-    size_t bytes =
-        offsetof(struct dns_answer, targets) + answer->n_targets * sizeof answer->targets[0];
-    struct dns_answer *copy = malloc(bytes);
+    struct dns_answer *copy = malloc(dns_answer_bytes(answer));
     if (copy) {
-        memcpy(copy, answer, bytes);
+        dns_answer_copy(copy, answer);
     }
     return copy;
 }

@@ -1,10 +1,12 @@
 /*
  * dns_plan.c - what the answers of DNS mean for mail (RFC 5321 5.1, RFC 7505, RFC 7504). Pure.
- * Rdata is parsed, never believed: it is the network's.
+ *
+ * 1. A bounce needs answers: a question that failed, or was answered with malformed records only,
+ *    defers, unless another answer is enough to deliver.
+ * 2. The addresses of the domain itself count only when it has no MX record at all.
+ * 3. Rdata is parsed, never believed: it is the network's.
  */
 #include "control/dns_private.h"
-
-#include <ctype.h>
 
 /* ---- answers that are an end ------------------------------------------------------------- */
 
@@ -26,38 +28,65 @@ void dns_plan_defer(const char *domain, const char *why, struct dns_answer *ret_
 
 /* ---- names ------------------------------------------------------------------------------- */
 
-/* A name in wire form (RFC 1035 3.1, not compressed) as text, lower case, without its last dot; the
- * root is "". False: malformed, or with bytes that no host name has. */
-static bool parse_name(const uint8_t *data, size_t len, char name[256])
+#define NAME_MAX_BYTES 253u /* as text, without the last dot: 255 in wire form (RFC 1035 2.3.4) */
+#define LABEL_MAX      63u
+
+/* Letters, digits, hyphens; underscores stand in names of hosts too, against RFC 952. */
+static bool is_name_byte(uint8_t byte)
+{
+    return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') ||
+           (byte >= '0' && byte <= '9') || byte == '-' || byte == '_';
+}
+
+enum name { NAME_HOST, NAME_ROOT, NAME_NO_HOST, NAME_MALFORMED };
+
+/* A name in wire form (RFC 1035 3.1, not compressed), which must be all there is, as text: lower
+ * case, without its last dot. */
+static enum name parse_name(const uint8_t *data, size_t len, char name[256])
 {
     size_t used = 0;
+    bool host = true;
     while (len > 0 && data[0] != 0) {
         size_t label = data[0];
-        if (label > 63 || label + 1 > len || used + label + 1 > 254) {
-            return false;
-        }
-        if (used > 0) {
-            name[used++] = '.';
+        if (label > LABEL_MAX || label + 1 > len || used + label + 1 > NAME_MAX_BYTES + 1) {
+            return NAME_MALFORMED;
         }
         for (size_t i = 1; i <= label; i++) {
-            if (!isalnum(data[i]) && data[i] != '-' && data[i] != '_') {
-                return false;
-            }
-            name[used++] = (char)tolower(data[i]);
+            bool upper = data[i] >= 'A' && data[i] <= 'Z';
+            host = host && is_name_byte(data[i]);
+            name[used++] = (char)(upper ? data[i] - 'A' + 'a' : data[i]);
         }
+        name[used++] = '.';
         data += label + 1;
         len -= label + 1;
     }
-    name[used] = '\0';
-    return len > 0; /* ended by the root label */
+    if (len != 1) {
+        return NAME_MALFORMED; /* not ended by the root, or not the end */
+    }
+    name[used > 0 ? used - 1 : 0] = '\0';
+    return used == 0 ? NAME_ROOT : host ? NAME_HOST : NAME_NO_HOST;
 }
 
-static uint64_t next_random(uint64_t *random)
+bool dns_plan_domain(const char *domain, struct dns_answer *ret_answer)
 {
-    *random ^= *random << 13; /* xorshift64 */
-    *random ^= *random >> 7;
-    *random ^= *random << 17;
-    return *random;
+    size_t label = 0, len = 0;
+    bool good = true;
+    for (; good && domain[len]; len++) {
+        if (domain[len] == '.') {
+            good = label > 0;
+            label = 0;
+        } else {
+            good = ++label <= LABEL_MAX && is_name_byte((uint8_t)domain[len]);
+        }
+    }
+    if (good && label > 0 && len <= NAME_MAX_BYTES) {
+        return true;
+    }
+    *ret_answer = (struct dns_answer){0};
+    bounce(ret_answer, 550, 1, 2);
+    (void)snprintf(ret_answer->text, sizeof ret_answer->text,
+                   "not the name of a domain (RFC 1035 2.3.4)");
+    return false;
 }
 
 /* ---- MX ---------------------------------------------------------------------------------- */
@@ -67,13 +96,28 @@ static bool better(const struct dns_host *a, const struct dns_host *b)
     return a->preference != b->preference ? a->preference < b->preference : a->order < b->order;
 }
 
+/* Makes room for a host that is there already, with a worse preference. False: it may stay. */
+static bool drop_worse(struct dns_hosts *hosts, const struct dns_host *host)
+{
+    for (uint32_t i = 0; i < hosts->n; i++) {
+        if (strcmp(hosts->list[i].name, host->name) != 0) {
+            continue;
+        }
+        if (hosts->list[i].preference <= host->preference) {
+            return false;
+        }
+        for (hosts->n--; i < hosts->n; i++) {
+            hosts->list[i] = hosts->list[i + 1];
+        }
+    }
+    return true;
+}
+
 /* Keeps the list ordered; the worst falls out when it is full. */
 static void add_host(struct dns_hosts *hosts, const struct dns_host *host)
 {
-    for (uint32_t i = 0; i < hosts->n; i++) {
-        if (strcmp(hosts->list[i].name, host->name) == 0) {
-            return;
-        }
+    if (!drop_worse(hosts, host)) {
+        return;
     }
     uint32_t at = hosts->n;
     while (at > 0 && better(host, &hosts->list[at - 1])) {
@@ -89,33 +133,48 @@ static void add_host(struct dns_hosts *hosts, const struct dns_host *host)
     hosts->list[at] = *host;
 }
 
+/* What was found beside hosts. */
+struct no_hosts {
+    bool null, malformed;
+};
+
 static void add_mx(struct dns_hosts *hosts, const uint8_t *data, size_t len, uint64_t *random,
-                   bool *ret_null)
+                   struct no_hosts *found)
 {
     struct dns_host host = {0};
-    if (len < 3 || !parse_name(data + 2, len - 2, host.name)) {
-        return;
+    switch (len < 3 ? NAME_MALFORMED : parse_name(data + 2, len - 2, host.name)) {
+    case NAME_HOST:
+        host.preference = be16_get(data);
+        host.order = (uint32_t)(dns_random(random) >> 32);
+        add_host(hosts, &host);
+        break;
+    case NAME_ROOT:
+        found->null = true;
+        break;
+    case NAME_MALFORMED:
+        found->malformed = true;
+        break;
+    case NAME_NO_HOST:
+        break;
     }
-    if (host.name[0] == '\0') {
-        *ret_null = true;
-        return;
-    }
-    host.preference = be16_get(data);
-    host.order = (uint32_t)(next_random(random) >> 32);
-    add_host(hosts, &host);
 }
 
+/* A null MX beside other records is against RFC 7505 3 and says nothing. Records that are malformed
+ * are a fault of a server or on the way, which may pass; names that no host has are what somebody
+ * wrote. */
 static bool mx_list(const char *domain, const struct dns_records *mx, uint64_t *random,
                     struct dns_hosts *hosts, struct dns_answer *answer)
 {
-    bool null = false;
+    struct no_hosts found = {0};
     for (uint32_t i = 0; i < mx->n; i++) {
-        add_mx(hosts, mx->data[i], mx->len[i], random, &null);
+        add_mx(hosts, mx->data[i], mx->len[i], random, &found);
     }
     if (hosts->n > 0) {
         return true;
     }
-    if (null) {
+    if (found.malformed) {
+        dns_plan_defer(domain, "its MX records are malformed", answer);
+    } else if (found.null) {
         bounce(answer, 556, 1, 10);
         (void)snprintf(answer->text, sizeof answer->text,
                        "%.150s does not accept mail (null MX, RFC 7505)", domain);
@@ -127,6 +186,12 @@ static bool mx_list(const char *domain, const struct dns_records *mx, uint64_t *
     return false;
 }
 
+void dns_plan_implicit(const char *domain, struct dns_hosts *ret_hosts)
+{
+    *ret_hosts = (struct dns_hosts){.n = 1, .implicit = true};
+    (void)snprintf(ret_hosts->list[0].name, sizeof ret_hosts->list[0].name, "%s", domain);
+}
+
 bool dns_plan_mx(const char *domain, const struct dns_records *mx, uint64_t *random,
                  struct dns_hosts *ret_hosts, struct dns_answer *ret_answer)
 {
@@ -136,9 +201,7 @@ bool dns_plan_mx(const char *domain, const struct dns_records *mx, uint64_t *ran
     case DNS_REPLY_DATA:
         return mx_list(domain, mx, random, ret_hosts, ret_answer);
     case DNS_REPLY_NODATA:
-        ret_hosts->implicit = true;
-        ret_hosts->n = 1;
-        (void)snprintf(ret_hosts->list[0].name, sizeof ret_hosts->list[0].name, "%s", domain);
+        dns_plan_implicit(domain, ret_hosts);
         return true;
     case DNS_REPLY_NXDOMAIN:
         bounce(ret_answer, 550, 1, 2);
@@ -154,105 +217,42 @@ bool dns_plan_mx(const char *domain, const struct dns_records *mx, uint64_t *ran
 
 /* ---- addresses --------------------------------------------------------------------------- */
 
-static bool private4(const uint8_t *b)
+static void set_failed(struct dns_host *host, const char *why)
 {
-    return b[0] == 0 || b[0] == 10 || b[0] == 127 || (b[0] == 169 && b[1] == 254) ||
-           (b[0] == 172 && (b[1] & 0xf0) == 16) || (b[0] == 192 && b[1] == 168) ||
-           (b[0] == 100 && (b[1] & 0xc0) == 64) || b[0] >= 224;
+    host->failed = true;
+    (void)snprintf(host->why, sizeof host->why, "%s", why);
 }
 
-bool dns_is_private(const struct ip_addr *addr)
+static void add_address(struct dns_host *host, const struct ip_addr *addr, bool allow_private)
 {
-    static const uint8_t zero[16];
-    const uint8_t *b = addr->bytes;
-    if (addr->family == 4) {
-        return private4(b);
-    }
-    if (memcmp(b, zero, 10) == 0 && b[10] == 0xff && b[11] == 0xff) {
-        return private4(b + 12); /* ::ffff:a.b.c.d */
-    }
-    return memcmp(b, zero, 15) == 0 /* :: and ::1 among others */ || (b[0] & 0xfe) == 0xfc ||
-           (b[0] == 0xfe && (b[1] & 0xc0) == 0x80) || b[0] == 0xff;
-}
-
-static void add_address(struct dns_host *host, uint8_t family, const uint8_t *data, size_t len,
-                        bool allow_private)
-{
-    struct ip_addr addr = {.family = family};
-    uint32_t *n = family == 4 ? &host->n4 : &host->n6;
-    if (len != (family == 4 ? 4u : 16u) || *n == DNS_ADDRESSES_MAX) {
-        return;
-    }
-    memcpy(addr.bytes, data, len);
-    if (!allow_private && dns_is_private(&addr)) {
+    bool four = addr->family == 4;
+    uint32_t *n = four ? &host->n4 : &host->n6;
+    if (!allow_private && dns_is_private(addr)) {
         host->refused++;
-        return;
+    } else if (*n < DNS_ADDRESSES_MAX) {
+        (four ? host->a4 : host->a6)[(*n)++] = *addr;
     }
-    (family == 4 ? host->a4 : host->a6)[(*n)++] = addr;
 }
 
 void dns_plan_address(struct dns_host *host, uint8_t family, const struct dns_records *records,
                       bool allow_private)
 {
+    size_t bytes = family == 4 ? 4 : 16;
     if (records->reply == DNS_REPLY_FAILED) {
-        host->failed = true;
-        (void)snprintf(host->why, sizeof host->why, "%s", records->why);
+        set_failed(host, records->why);
     }
     for (uint32_t i = 0; records->reply == DNS_REPLY_DATA && i < records->n; i++) {
-        add_address(host, family, records->data[i], records->len[i], allow_private);
+        struct ip_addr addr = {.family = family};
+        if (records->len[i] != bytes) {
+            set_failed(host, "its address records are malformed");
+            continue;
+        }
+        memcpy(addr.bytes, records->data[i], bytes);
+        add_address(host, &addr, allow_private);
     }
 }
 
-/* ---- targets ----------------------------------------------------------------------------- */
-
-static void add_target(struct dns_answer *answer, const struct ip_addr *addr, const char *host)
-{
-    for (uint32_t i = 0; i < answer->n_targets; i++) {
-        if (ip_addr_equal(&answer->targets[i].addr, addr)) {
-            return;
-        }
-    }
-    if (answer->n_targets < CHAN_TARGET_MAX) {
-        struct dns_target *target = &answer->targets[answer->n_targets++];
-        target->addr = *addr;
-        (void)snprintf(target->host, sizeof target->host, "%s", host);
-    }
-}
-
-/* In order of preference, IPv4 before IPv6 of each host. IPv6 gets no more places than leave one
- * for each IPv4 address that is still to come, so that it never crowds IPv4 out. */
-static void add_targets(const struct dns_hosts *hosts, struct dns_answer *answer)
-{
-    uint32_t four_to_come = 0;
-    for (uint32_t i = 0; i < hosts->n; i++) {
-        four_to_come += hosts->list[i].n4;
-    }
-    for (uint32_t i = 0; i < hosts->n; i++) {
-        const struct dns_host *host = &hosts->list[i];
-        for (uint32_t k = 0; k < host->n4; k++) {
-            add_target(answer, &host->a4[k], host->name);
-        }
-        four_to_come -= host->n4;
-        for (uint32_t k = 0; k < host->n6; k++) {
-            if (answer->n_targets + four_to_come < CHAN_TARGET_MAX) {
-                add_target(answer, &host->a6[k], host->name);
-            }
-        }
-    }
-}
-
-static uint32_t site_hash(const struct dns_answer *answer)
-{
-    uint32_t sum = 0;
-    for (uint32_t i = 0; i < answer->n_targets; i++) {
-        uint32_t hash = 2166136261u; /* FNV-1a; summed, so that the order does not matter */
-        for (size_t k = 0; k < sizeof answer->targets[i].addr.bytes; k++) {
-            hash = (hash ^ answer->targets[i].addr.bytes[k]) * 16777619u;
-        }
-        sum += hash;
-    }
-    return sum ? sum : 1;
-}
+/* ---- the end ----------------------------------------------------------------------------- */
 
 static void no_target(const char *domain, const struct dns_hosts *hosts, struct dns_answer *answer)
 {
@@ -285,40 +285,59 @@ static void no_target(const char *domain, const struct dns_hosts *hosts, struct 
 }
 
 void dns_plan_finish(const char *domain, const struct dns_hosts *hosts,
-                     struct dns_answer *ret_answer)
+                     const uint8_t key[DNS_KEY_BYTES], struct dns_answer *ret_answer)
 {
     *ret_answer = (struct dns_answer){.status = DNS_OK};
-    add_targets(hosts, ret_answer);
+    dns_targets_fill(hosts, key, ret_answer);
     if (ret_answer->n_targets == 0) {
         no_target(domain, hosts, ret_answer);
-        return;
     }
-    ret_answer->site_hash = site_hash(ret_answer);
 }
 
-bool dns_plan_literal(const char *domain, bool allow_private, struct dns_answer *ret_answer)
+/* What stands between "[" and "]" (RFC 5321 4.1.3): IPv6 addresses after their tag, IPv4 without.
+ */
+static bool parse_literal(const char *domain, struct ip_addr *ret_addr)
 {
     char text[64];
-    size_t len = strlen(domain), skip = strncasecmp(domain, "[IPv6:", 6) == 0 ? 6 : 1;
+    bool six = strncasecmp(domain, "[IPv6:", 6) == 0;
+    size_t len = strlen(domain), skip = six ? 6 : 1;
+    if (domain[len - 1] != ']' || len <= skip + 1 || len - skip - 1 >= sizeof text) {
+        return false;
+    }
+    memcpy(text, domain + skip, len - skip - 1);
+    text[len - skip - 1] = '\0';
+    return ip_addr_parse(text, ret_addr) && ret_addr->family == (six ? 6 : 4);
+}
+
+bool dns_plan_literal(const char *domain, bool allow_private, const uint8_t key[DNS_KEY_BYTES],
+                      struct dns_answer *ret_answer)
+{
     struct ip_addr addr;
     if (domain[0] != '[') {
         return false;
     }
+    bool good = parse_literal(domain, &addr);
     *ret_answer = (struct dns_answer){.status = DNS_OK};
-    bool good = len > skip + 1 && len - skip - 1 < sizeof text && domain[len - 1] == ']';
-    if (good) {
-        memcpy(text, domain + skip, len - skip - 1);
-        text[len - skip - 1] = '\0';
-        good = ip_addr_parse(text, &addr);
-    }
-    if (!good || (!allow_private && dns_is_private(&addr))) {
-        bounce(ret_answer, 550, good ? 4 : 1, good ? 6 : 3);
-        (void)snprintf(ret_answer->text, sizeof ret_answer->text, "%.100s: %s", domain,
-                       good ? "a private address (dns.allow_private permits it)"
-                            : "not an address");
+    if (!good) {
+        bounce(ret_answer, 550, 1, 3);
+        (void)snprintf(ret_answer->text, sizeof ret_answer->text,
+                       "not an address literal (RFC 5321 4.1.3)");
         return true;
     }
-    add_target(ret_answer, &addr, domain);
-    ret_answer->site_hash = site_hash(ret_answer);
+    if (!allow_private && dns_is_private(&addr)) {
+        bounce(ret_answer, 550, 4, 6);
+        (void)snprintf(ret_answer->text, sizeof ret_answer->text,
+                       "%.100s: a private address (dns.allow_private permits it)", domain);
+        return true;
+    }
+    struct dns_hosts hosts;
+    dns_plan_implicit(domain, &hosts);
+    struct dns_host *host = &hosts.list[0];
+    if (addr.family == 4) {
+        host->a4[host->n4++] = addr;
+    } else {
+        host->a6[host->n6++] = addr;
+    }
+    dns_targets_fill(&hosts, key, ret_answer);
     return true;
 }

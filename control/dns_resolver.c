@@ -1,25 +1,24 @@
 /*
- * dns_resolver.c - asks the questions, by libunbound with threads of its own: see dns.h.
+ * dns_resolver.c - who waits for which domain: see dns.h.
  *
- * A lookup asks for MX, then for A and AAAA of all hosts at once. Whoever asks for a domain that is
- * being looked up waits for the same lookup. When a lookup takes longer than timeout_ms, its
- * questions are given up and it is deferred; a late answer is then ignored by libunbound itself.
+ *     dns_lookup() --> in line --begin()--> under way --on_asked()--> ended --tell()--> freed
+ *
+ * 1. A domain is in the table from dns_lookup() until it has ended; whoever asks meanwhile waits
+ *    with the others. Afterwards its answer is in the cache.
+ * 2. At most UNDER_WAY_MAX are under way. They all have the same time, so the list of them is in
+ *    the order in which their time is up, and one timer is enough.
+ * 3. Waiters are told from the loop only: by on_timer() or on_readable(), after libunbound has
+ *    returned. They may ask again, and close the resolver.
  */
 #include "control/dns_private.h"
+
+#include "tcp/utcp_siphash.h"
 
 #include <unbound.h>
 
 #define UNDER_WAY_MAX 256u
 #define CACHE_MAX     65536u
-#define TTL_MIN_S     30
-#define TTL_MAX_S     3600
-#define FAILURE_TTL_S 30
-#define TICK_MS       50
-
-#define TYPE_A    1
-#define TYPE_MX   15
-#define TYPE_AAAA 28
-#define CLASS_IN  1
+#define N_BUCKETS     4096u
 
 struct waiter {
     struct waiter *next;
@@ -27,44 +26,65 @@ struct waiter {
     void *user;
 };
 
-struct question {
-    struct lookup *lookup;
-    uint32_t host;  /* index; unused for MX */
-    uint8_t family; /* 0: MX */
-    bool open;
-    int id;
+struct lookup {
+    struct lookup *next, *prev; /* in one of the resolver's lists */
+    struct lookup *bucket_next;
+    struct dns_resolver *resolver;
+    struct waiter *waiters, **waiters_tail;
+    struct dns_ask *ask; /* null: still in line */
+    uint64_t deadline_ms;
+    char domain[];
 };
 
-struct lookup {
-    struct lookup *next;
-    struct dns_resolver *resolver;
-    char domain[256];
-    struct waiter *waiters, **waiters_tail;
-    uint64_t deadline_ms; /* loop time; 0: not begun */
-    int64_t ttl_s;
-    uint32_t n_open;
-    struct dns_hosts hosts;
-    struct question mx, questions[DNS_HOSTS_MAX][2];
-    bool ended;
-    struct dns_answer answer;
+struct list {
+    struct lookup *first, *last;
+    uint32_t n;
 };
 
 struct dns_resolver {
     uv_loop_t *loop;
     struct ub_ctx *ub;
     uv_poll_t poll;
-    uv_timer_t tick;
+    uv_timer_t timer;
     struct dns_cache *cache;
-    struct lookup *lookups, **lookups_tail; /* in the order they were asked for */
-    uint32_t timeout_ms, under_way;
-    bool allow_private;
-    uint64_t random;
-    struct dns_answer literal;
+    struct dns_asker asker;
+    struct list line, under_way, ended;
+    struct lookup *buckets[N_BUCKETS]; /* of those in line and under way */
+    uint32_t timeout_ms;
+    struct dns_answer shown; /* what dns_cached() points to */
     struct dns_stats stats;
+    bool closed;
     int handles; /* that are being closed */
 };
 
-/* ---- the end of a lookup ----------------------------------------------------------------- */
+/* ---- lists and the table ----------------------------------------------------------------- */
+
+static void list_push(struct list *list, struct lookup *lookup)
+{
+    lookup->prev = list->last;
+    lookup->next = NULL;
+    *(list->last ? &list->last->next : &list->first) = lookup;
+    list->last = lookup;
+    list->n++;
+}
+
+static void list_remove(struct list *list, struct lookup *lookup)
+{
+    *(lookup->prev ? &lookup->prev->next : &list->first) = lookup->next;
+    *(lookup->next ? &lookup->next->prev : &list->last) = lookup->prev;
+    list->n--;
+}
+
+/* Where the pointer to the lookup stands: in its bucket, or at the end of it. */
+static struct lookup **place(struct dns_resolver *r, const char *domain)
+{
+    uint64_t hash = utcp_siphash(r->asker.key, (const uint8_t *)domain, strlen(domain));
+    struct lookup **at = &r->buckets[hash % N_BUCKETS];
+    while (*at && strcmp((*at)->domain, domain) != 0) {
+        at = &(*at)->bucket_next;
+    }
+    return at;
+}
 
 static void lookup_free(struct lookup *lookup)
 {
@@ -73,235 +93,107 @@ static void lookup_free(struct lookup *lookup)
         lookup->waiters = waiter->next;
         free(waiter);
     }
+    if (lookup->ask) {
+        dns_ask_free(lookup->ask);
+    }
     free(lookup);
 }
 
-static void on_tick(uv_timer_t *timer);
-
-/* Callbacks are run from the tick, never from within libunbound or the asker. */
-static void end(struct lookup *lookup)
+static void list_free(struct list *list)
 {
+    while (list->first) {
+        struct lookup *lookup = list->first;
+        list_remove(list, lookup);
+        lookup_free(lookup);
+    }
+}
+
+/* ---- the life of a lookup ---------------------------------------------------------------- */
+
+static void on_asked(void *user)
+{
+    struct lookup *lookup = user;
     struct dns_resolver *r = lookup->resolver;
-    int64_t ttl_s = lookup->answer.status == DNS_DEFER ? FAILURE_TTL_S : lookup->ttl_s;
-    ttl_s = ttl_s < TTL_MIN_S ? TTL_MIN_S : ttl_s > TTL_MAX_S ? TTL_MAX_S : ttl_s;
-    lookup->ended = true;
-    r->stats.failures += lookup->answer.status == DNS_DEFER;
-    dns_cache_put(r->cache, lookup->domain, &lookup->answer,
-                  uv_now(r->loop) + (uint64_t)ttl_s * 1000);
-    (void)uv_timer_start(&r->tick, on_tick, 0, TICK_MS);
+    const struct dns_answer *answer = dns_ask_answer(lookup->ask);
+    list_remove(&r->under_way, lookup);
+    list_push(&r->ended, lookup);
+    *place(r, lookup->domain) = lookup->bucket_next;
+    r->stats.failures += answer->status == DNS_DEFER;
+    dns_cache_put(r->cache, lookup->domain, answer,
+                  uv_now(r->loop) + dns_ask_ttl_s(lookup->ask) * UINT64_C(1000));
 }
 
-static void close_questions(struct lookup *lookup)
+static void begin(struct dns_resolver *r)
 {
-    struct question *q = &lookup->mx;
-    if (q->open) {
-        (void)ub_cancel(lookup->resolver->ub, q->id);
-        q->open = false;
-    }
-    for (uint32_t i = 0; i < lookup->hosts.n * 2; i++) {
-        q = &lookup->questions[i / 2][i % 2];
-        if (q->open) {
-            (void)ub_cancel(lookup->resolver->ub, q->id);
-            q->open = false;
-        }
-    }
-    lookup->n_open = 0;
-}
-
-/* ---- questions --------------------------------------------------------------------------- */
-
-static void on_answer(void *user, int error, struct ub_result *result);
-
-static bool ask(struct question *q, const char *name, int type)
-{
-    q->open =
-        ub_resolve_async(q->lookup->resolver->ub, name, type, CLASS_IN, q, on_answer, &q->id) == 0;
-    q->lookup->n_open += q->open;
-    return q->open;
-}
-
-static void records_of(int error, const struct ub_result *result, struct dns_records *records,
-                       size_t *lengths)
-{
-    *records = (struct dns_records){.reply = DNS_REPLY_FAILED};
-    if (error != 0 || !result) {
-        records->why = error ? ub_strerror(error) : "no answer";
-    } else if (result->bogus) {
-        records->why =
-            result->why_bogus ? result->why_bogus : "its DNSSEC signatures are not valid";
-    } else if (result->nxdomain) {
-        records->reply = DNS_REPLY_NXDOMAIN;
-    } else if (result->rcode != 0) {
-        records->why = result->rcode == 2   ? "SERVFAIL"
-                       : result->rcode == 5 ? "REFUSED"
-                                            : "an error of its DNS server";
-    } else if (!result->havedata) {
-        records->reply = DNS_REPLY_NODATA;
-    } else {
-        records->reply = DNS_REPLY_DATA;
-        records->data = (const uint8_t *const *)result->data;
-        while (result->data[records->n] && records->n < 256) {
-            lengths[records->n] = (size_t)result->len[records->n];
-            records->n++;
-        }
-        records->len = lengths;
-    }
-}
-
-static void ask_hosts(struct lookup *lookup)
-{
-    for (uint32_t i = 0; i < lookup->hosts.n; i++) {
-        for (uint32_t k = 0; k < 2; k++) {
-            struct question *q = &lookup->questions[i][k];
-            *q = (struct question){.lookup = lookup, .host = i, .family = k == 0 ? 4 : 6};
-            if (!ask(q, lookup->hosts.list[i].name, k == 0 ? TYPE_A : TYPE_AAAA)) {
-                const struct dns_records failed = {.reply = DNS_REPLY_FAILED, .why = "not asked"};
-                dns_plan_address(&lookup->hosts.list[i], q->family, &failed, true);
-            }
-        }
-    }
-}
-
-static void take_mx(struct lookup *lookup, const struct dns_records *records)
-{
-    if (!dns_plan_mx(lookup->domain, records, &lookup->resolver->random, &lookup->hosts,
-                     &lookup->answer)) {
-        end(lookup);
-        return;
-    }
-    ask_hosts(lookup);
-    if (lookup->n_open == 0) {
-        dns_plan_finish(lookup->domain, &lookup->hosts, &lookup->answer);
-        end(lookup);
-    }
-}
-
-static void on_answer(void *user, int error, struct ub_result *result)
-{
-    struct question *q = user;
-    struct lookup *lookup = q->lookup;
-    struct dns_records records;
-    size_t lengths[256];
-    records_of(error, result, &records, lengths);
-    q->open = false;
-    lookup->n_open--;
-    if (records.reply != DNS_REPLY_FAILED && result->ttl < lookup->ttl_s) {
-        lookup->ttl_s = result->ttl;
-    }
-    if (q->family == 0) {
-        take_mx(lookup, &records);
-    } else {
-        dns_plan_address(&lookup->hosts.list[q->host], q->family, &records,
-                         lookup->resolver->allow_private || lookup->domain[0] == '=');
-        if (lookup->n_open == 0) {
-            dns_plan_finish(lookup->domain, &lookup->hosts, &lookup->answer);
-            end(lookup);
-        }
-    }
-    ub_resolve_free(result);
-}
-
-/* As if the host were its own and only mail host. */
-static void begin_host(struct lookup *lookup)
-{
-    const struct dns_records none = {.reply = DNS_REPLY_NODATA};
-    (void)dns_plan_mx(lookup->domain + 1, &none, &lookup->resolver->random, &lookup->hosts,
-                      &lookup->answer);
-    ask_hosts(lookup);
-    if (lookup->n_open == 0) {
-        dns_plan_finish(lookup->domain, &lookup->hosts, &lookup->answer);
-        end(lookup);
-    }
-}
-
-static void begin(struct lookup *lookup)
-{
-    struct dns_resolver *r = lookup->resolver;
-    r->under_way++;
-    r->stats.lookups++;
+    struct lookup *lookup = r->line.first;
+    list_remove(&r->line, lookup);
+    list_push(&r->under_way, lookup);
     lookup->deadline_ms = uv_now(r->loop) + r->timeout_ms;
-    lookup->ttl_s = TTL_MAX_S;
-    lookup->mx.lookup = lookup;
-    if (lookup->domain[0] == '=') {
-        begin_host(lookup);
-    } else if (!ask(&lookup->mx, lookup->domain, TYPE_MX)) {
-        dns_plan_defer(lookup->domain, "the resolver does not take the question", &lookup->answer);
-        end(lookup);
+    lookup->ask = dns_ask_new(&r->asker, lookup->domain, on_asked, lookup);
+    r->stats.lookups++;
+    dns_ask_begin(lookup->ask);
+}
+
+static void tell(struct lookup *lookup)
+{
+    struct dns_resolver *r = lookup->resolver;
+    struct dns_answer *answer = dns_ask_answer(lookup->ask);
+    while (lookup->waiters && !r->closed) {
+        struct waiter waiter = *lookup->waiters;
+        free(lookup->waiters);
+        lookup->waiters = waiter.next;
+        dns_targets_shuffle(answer, &r->asker.random);
+        waiter.done(waiter.user, lookup->domain, answer);
     }
 }
 
 /* ---- the clock --------------------------------------------------------------------------- */
 
-static void tell(struct lookup *lookup)
+static void on_timer(uv_timer_t *timer);
+
+/* At once when somebody is to be told, else when the time of the oldest is up. */
+static void set_timer(struct dns_resolver *r)
 {
-    struct waiter *waiter = lookup->waiters;
-    lookup->waiters = NULL;
-    while (waiter) {
-        struct waiter *next = waiter->next;
-        waiter->done(waiter->user, lookup->domain, &lookup->answer);
-        free(waiter);
-        waiter = next;
+    if (r->closed) {
+        return;
+    }
+    if (r->ended.first) {
+        (void)uv_timer_start(&r->timer, on_timer, 0, 0);
+    } else if (r->under_way.first) {
+        uint64_t now_ms = uv_now(r->loop), deadline_ms = r->under_way.first->deadline_ms;
+        (void)uv_timer_start(&r->timer, on_timer, deadline_ms > now_ms ? deadline_ms - now_ms : 0,
+                             0);
+    } else {
+        (void)uv_timer_stop(&r->timer);
     }
 }
 
-/* What is known of some hosts is enough; one that has not answered in time counts as failed. */
-static void give_up(struct lookup *lookup)
+/* Tells those that have ended by now; who ends meanwhile is told in the next turn of the loop, so
+ * that a waiter who asks again and again does not keep the loop. */
+static void settle(struct dns_resolver *r)
 {
-    const struct dns_records late = {.reply = DNS_REPLY_FAILED, .why = "no answer in time"};
-    for (uint32_t i = 0; i < lookup->hosts.n * 2; i++) {
-        if (lookup->questions[i / 2][i % 2].open) {
-            dns_plan_address(&lookup->hosts.list[i / 2], 4, &late, true);
-        }
+    struct list ended = r->ended;
+    r->ended = (struct list){0};
+    while (ended.first) {
+        struct lookup *lookup = ended.first;
+        tell(lookup);
+        list_remove(&ended, lookup);
+        lookup_free(lookup);
     }
-    close_questions(lookup);
+    while (!r->closed && r->line.first && r->under_way.n < UNDER_WAY_MAX) {
+        begin(r);
+    }
+    set_timer(r);
 }
 
-static void check_time(struct lookup *lookup, uint64_t now_ms)
-{
-    if (!lookup->ended && lookup->deadline_ms != 0 && now_ms >= lookup->deadline_ms) {
-        give_up(lookup);
-        if (lookup->hosts.n > 0) {
-            dns_plan_finish(lookup->domain, &lookup->hosts, &lookup->answer);
-        } else {
-            dns_plan_defer(lookup->domain, "no answer in time", &lookup->answer);
-        }
-        end(lookup);
-    }
-}
-
-/* Takes the ended ones out of the list, then tells who waits: they may ask again. */
-static void on_tick(uv_timer_t *timer)
+static void on_timer(uv_timer_t *timer)
 {
     struct dns_resolver *r = timer->data;
-    struct lookup *ended = NULL, **at = &r->lookups;
     uint64_t now_ms = uv_now(r->loop);
-    while (*at) {
-        struct lookup *lookup = *at;
-        check_time(lookup, now_ms);
-        if (!lookup->ended) {
-            if (lookup->deadline_ms == 0 && r->under_way < UNDER_WAY_MAX) {
-                begin(lookup);
-            }
-            at = &lookup->next;
-            continue;
-        }
-        *at = lookup->next;
-        r->under_way--;
-        lookup->next = ended;
-        ended = lookup;
+    while (r->under_way.first && r->under_way.first->deadline_ms <= now_ms) {
+        dns_ask_give_up(r->under_way.first->ask);
     }
-    r->lookups_tail = at;
-    if (!r->lookups) {
-        (void)uv_timer_stop(&r->tick);
-    } else {
-        (void)uv_timer_start(&r->tick, on_tick, TICK_MS, TICK_MS);
-    }
-    while (ended) {
-        struct lookup *next = ended->next;
-        tell(ended);
-        lookup_free(ended);
-        ended = next;
-    }
+    settle(r);
 }
 
 static void on_readable(uv_poll_t *poll, int status, int events)
@@ -310,47 +202,13 @@ static void on_readable(uv_poll_t *poll, int status, int events)
     (void)status;
     (void)events;
     (void)ub_process(r->ub);
+    settle(r);
 }
 
 /* ---- open and close ---------------------------------------------------------------------- */
 
-/* Forwarders in private or documentation networks are as good as others, and one that was away is
- * asked again soon. */
-static const char *const options[][2] = {
-    {"do-not-query-localhost:", "no"},   {"unblock-lan-zones:", "yes"},
-    {"insecure-lan-zones:", "yes"},      {"infra-host-ttl:", "10"},
-    {"infra-keep-probing:", "yes"},      {"cache-max-negative-ttl:", "60"},
-    {"num-queries-per-thread:", "4096"}, {"outgoing-range:", "4096"},
-    {"qname-minimisation:", "no"},
-};
-
-/* Zones that libunbound answers itself; whoever runs a network under one of these names has servers
- * for it. */
-static const char *const own_zones[] = {"test.", "invalid.", "home.arpa."};
-
-static int configure(struct ub_ctx *ub, const struct dns_config *config)
+static struct dns_resolver *fail(struct dns_resolver *r)
 {
-    int result = 0;
-    for (size_t i = 0; result == 0 && i < sizeof options / sizeof options[0]; i++) {
-        result = ub_ctx_set_option(ub, options[i][0], options[i][1]);
-    }
-    for (uint32_t i = 0; result == 0 && i < config->n_servers; i++) {
-        result = ub_ctx_set_fwd(ub, config->servers[i]);
-    }
-    if (result == 0 && config->n_servers == 0) {
-        result = ub_ctx_resolvconf(ub, NULL);
-    }
-    result = result ? result : ub_ctx_async(ub, 1);
-    for (size_t i = 0; result == 0 && i < sizeof own_zones / sizeof own_zones[0]; i++) {
-        result = ub_ctx_zone_remove(ub, own_zones[i]);
-    }
-    return result;
-}
-
-static struct dns_resolver *fail(struct dns_resolver *r, const char *why, char *ret_error,
-                                 size_t error_bytes)
-{
-    (void)snprintf(ret_error, error_bytes, "dns: %s", why);
     if (r) {
         ub_ctx_delete(r->ub);
         dns_cache_free(r->cache);
@@ -363,22 +221,26 @@ struct dns_resolver *dns_open(uv_loop_t *loop, const struct dns_config *config, 
                               size_t error_bytes)
 {
     struct dns_resolver *r = calloc(1, sizeof *r);
-    if (!r || !(r->cache = dns_cache_new(CACHE_MAX)) || !(r->ub = ub_ctx_create())) {
-        return fail(r, "out of memory", ret_error, error_bytes);
+    if (r && uv_random(NULL, NULL, r->asker.key, sizeof r->asker.key, 0, NULL) != 0) {
+        (void)snprintf(ret_error, error_bytes, "dns: the system gives no random numbers");
+        return fail(r);
     }
-    int result = configure(r->ub, config);
-    if (result != 0) {
-        return fail(r, ub_strerror(result), ret_error, error_bytes);
+    if (!r || !(r->cache = dns_cache_new(CACHE_MAX, r->asker.key)) || !(r->ub = ub_ctx_create())) {
+        (void)snprintf(ret_error, error_bytes, "dns: out of memory");
+        return fail(r);
+    }
+    if (!dns_ask_configure(r->ub, config, ret_error, error_bytes)) {
+        return fail(r);
     }
     r->loop = loop;
     r->timeout_ms = config->timeout_ms;
-    r->allow_private = config->allow_private;
-    r->random = config->seed ? config->seed : 1;
-    r->lookups_tail = &r->lookups;
-    r->poll.data = r->tick.data = r;
+    r->asker.ub = r->ub;
+    r->asker.allow_private = config->allow_private;
+    r->asker.random = config->seed ? config->seed : 1;
+    r->poll.data = r->timer.data = r;
+    (void)uv_timer_init(loop, &r->timer);
     (void)uv_poll_init(loop, &r->poll, ub_fd(r->ub));
     (void)uv_poll_start(&r->poll, UV_READABLE, on_readable);
-    (void)uv_timer_init(loop, &r->tick);
     return r;
 }
 
@@ -392,15 +254,14 @@ static void on_closed(uv_handle_t *handle)
 
 void dns_close(struct dns_resolver *r)
 {
+    r->closed = true;
     r->handles = 2;
     uv_close((uv_handle_t *)&r->poll, on_closed);
-    uv_close((uv_handle_t *)&r->tick, on_closed);
-    ub_ctx_delete(r->ub); /* drops what was asked */
-    while (r->lookups) {
-        struct lookup *lookup = r->lookups;
-        r->lookups = lookup->next;
-        lookup_free(lookup);
-    }
+    uv_close((uv_handle_t *)&r->timer, on_closed);
+    list_free(&r->line);
+    list_free(&r->under_way);
+    list_free(&r->ended);
+    ub_ctx_delete(r->ub);
     dns_cache_free(r->cache);
 }
 
@@ -408,29 +269,35 @@ void dns_close(struct dns_resolver *r)
 
 const struct dns_answer *dns_cached(struct dns_resolver *r, const char *domain)
 {
-    if (dns_plan_literal(domain, r->allow_private, &r->literal)) {
-        return &r->literal;
+    bool host_only = domain[0] == '=';
+    if (dns_plan_literal(domain + host_only, r->asker.allow_private || host_only, r->asker.key,
+                         &r->shown)) {
+        return &r->shown;
     }
     const struct dns_answer *answer = dns_cache_get(r->cache, domain, uv_now(r->loop));
-    r->stats.cache_hits += answer != NULL;
-    return answer;
+    if (!answer) {
+        return NULL;
+    }
+    r->stats.cache_hits++;
+    dns_answer_copy(&r->shown, answer);
+    dns_targets_shuffle(&r->shown, &r->asker.random);
+    return &r->shown;
 }
 
 static struct lookup *lookup_of(struct dns_resolver *r, const char *domain)
 {
-    for (struct lookup *l = r->lookups; l; l = l->next) {
-        if (!l->ended && strcmp(l->domain, domain) == 0) {
-            return l;
-        }
+    struct lookup **at = place(r, domain);
+    if (!*at) {
+        size_t bytes = strlen(domain) + 1;
+        struct lookup *lookup = calloc(1, sizeof *lookup + bytes);
+        INVARIANT(lookup != NULL);
+        lookup->resolver = r;
+        lookup->waiters_tail = &lookup->waiters;
+        memcpy(lookup->domain, domain, bytes);
+        list_push(&r->line, lookup);
+        *at = lookup;
     }
-    struct lookup *lookup = calloc(1, sizeof *lookup);
-    INVARIANT(lookup != NULL);
-    lookup->resolver = r;
-    lookup->waiters_tail = &lookup->waiters;
-    (void)snprintf(lookup->domain, sizeof lookup->domain, "%s", domain);
-    *r->lookups_tail = lookup;
-    r->lookups_tail = &lookup->next;
-    return lookup;
+    return *at;
 }
 
 void dns_lookup(struct dns_resolver *r, const char *domain, dns_done_fn done, void *user)
@@ -441,17 +308,15 @@ void dns_lookup(struct dns_resolver *r, const char *domain, dns_done_fn done, vo
     *waiter = (struct waiter){.done = done, .user = user};
     *lookup->waiters_tail = waiter;
     lookup->waiters_tail = &waiter->next;
-    if (lookup->deadline_ms == 0 && !lookup->ended && r->under_way < UNDER_WAY_MAX) {
-        begin(lookup);
+    if (!lookup->ask && r->under_way.n < UNDER_WAY_MAX) {
+        begin(r);
     }
-    if (!uv_is_active((uv_handle_t *)&r->tick)) {
-        (void)uv_timer_start(&r->tick, on_tick, TICK_MS, TICK_MS);
-    }
+    set_timer(r);
 }
 
 void dns_stats(const struct dns_resolver *r, struct dns_stats *ret_stats)
 {
     *ret_stats = r->stats;
-    ret_stats->under_way = r->under_way;
+    ret_stats->under_way = r->under_way.n;
     ret_stats->cached = dns_cache_count(r->cache);
 }
