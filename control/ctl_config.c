@@ -241,8 +241,17 @@ static void parse_delivery(struct ctl_parse *p)
                                        "messages_per_connection",
                                        "idle_ms",
                                        "in_flight_per_site",
+                                       "tls",
                                        NULL};
-    parse_retry(p, section(p, "delivery", keys));
+    json_t *object = section(p, "delivery", keys);
+    char tls[8] = "may";
+    parse_retry(p, object);
+    (void)config_get_text(p->errors, "/delivery", object, "tls", false, tls, sizeof tls);
+    (void)json_object_set_new(object, "tls", json_string(tls));
+    p->config->delivery.tls = strcmp(tls, "may") == 0 ? CHAN_TLS_MAY : CHAN_TLS_NONE;
+    if (strcmp(tls, "may") != 0 && strcmp(tls, "none") != 0) {
+        config_error_add(p->errors, "/delivery/tls", "must be \"may\" or \"none\"");
+    }
 }
 
 static void parse_limits(struct ctl_parse *p)

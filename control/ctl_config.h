@@ -9,6 +9,7 @@
 #define WIREPOST_CTL_CONFIG_H
 
 #include "control/backoff.h"
+#include "dataplane/channel.h"
 #include "dataplane/dp_config.h"
 #include "dataplane/smtp_client.h"
 #include "dataplane/tls_client.h"
@@ -67,6 +68,7 @@ struct ctl_config {
     struct {
         uint32_t port;
         struct backoff backoff;
+        enum chan_tls tls;
         uint32_t expire_s, bounce_expire_s, doubtful_retry_s;
         uint32_t connections_per_address, messages_per_connection, idle_ms, in_flight_per_site;
     } delivery;

@@ -36,6 +36,7 @@ struct ending {
     char route[CONFIG_NAME_MAX]; /* "dedicated", or a relay's name */
     char source[IP_ADDR_TEXT_MAX], peer[IP_ADDR_TEXT_MAX], host[256];
     uint32_t rtt_us, retransmissions;
+    uint8_t tls_version; /* as in the slot */
     uint64_t bytes;
     double seconds;
     int64_t started_ms;

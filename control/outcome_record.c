@@ -53,6 +53,7 @@ static void read_connection(struct ctl *ctl, const struct ctl_job *job,
         (void)slot_string(ctl, job, slot->targets[target].host, e->host, sizeof e->host);
     }
     e->rtt_us = slot->rtt_us;
+    e->tls_version = slot->tls_version;
     e->retransmissions = slot->retransmissions;
     e->bytes = slot->bytes_sent;
     e->seconds = slot->done_ns > slot->started_ns && slot->started_ns > 0

@@ -85,6 +85,10 @@ char *outcome_event_text(const struct ending *e, const struct verdict *v, uint32
     set(event, "reason", json_string(reason(e, v)));
     set(event, "evidence", json_string(e->job->planned ? e->job->decision.evidence : ""));
     if (e->has_slot) {
+        set(event, "tls",
+            json_string(e->tls_version == 3   ? "1.3"
+                        : e->tls_version == 2 ? "1.2"
+                                              : ""));
         set(event, "rtt_us", json_integer(e->rtt_us));
         set(event, "retransmissions", json_integer(e->retransmissions));
         set(event, "seconds", json_real(e->seconds));

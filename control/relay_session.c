@@ -121,6 +121,8 @@ static void job_done(struct relay_session *s)
     slot->peer = s->addresses.targets[s->target].addr;
     slot->peer_port = s->route->config->port;
     slot->bytes_sent = s->bytes_sent;
+    const char *version = s->tls_on ? tls_client_result(&s->tls)->version : NULL;
+    slot->tls_version = !version ? 0 : strcmp(version, "TLSv1.3") == 0 ? 3 : 2;
     s->route->sent++;
     relay_finish(s->route, number);
 }

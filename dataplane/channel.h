@@ -67,6 +67,9 @@ struct chan_result {
 #define CHAN_NEED_8BITMIME 1u
 #define CHAN_NEED_SMTPUTF8 2u
 
+/* What TLS a job wants of its connection (RFC 7435: may). */
+enum chan_tls { CHAN_TLS_NONE, CHAN_TLS_MAY };
+
 struct chan_slot {
     _Atomic uint32_t state; /* enum chan_job_state */
     uint32_t generation;    /* raised by control each time the slot is filled */
@@ -77,7 +80,7 @@ struct chan_slot {
     struct ip_addr source; /* one of this lane's addresses */
     uint8_t n_targets;
     uint8_t n_recipients;
-    uint8_t pad0;
+    uint8_t tls;                          /* enum chan_tls */
     uint32_t needs;                       /* CHAN_NEED_* */
     uint32_t site_hash;                   /* sessions are shared between jobs of the same site */
     uint32_t connections_max;             /* per (source, site); >= 1 */
@@ -88,7 +91,7 @@ struct chan_slot {
     uint32_t ehlo;             /* our name */
     uint32_t mail_from;        /* "" is the null return path */
     uint32_t site;             /* destination site (rolled-up MX or domain), for counters */
-    uint32_t route;                       /* name of a relay; unused by the data plane's lanes */
+    uint32_t route;            /* name of a relay; unused by the data plane's lanes */
     uint32_t recipients[CHAN_RCPT_MAX];
     uint32_t recipient_index[CHAN_RCPT_MAX]; /* index of the recipient in its message */
     uint32_t attempt[CHAN_RCPT_MAX];         /* number of this attempt, for idempotent outcomes */
@@ -99,7 +102,7 @@ struct chan_slot {
     /* ---- written by the lane ---- */
     uint64_t started_ns, done_ns; /* CLOCK_REALTIME; 0: not */
     struct ip_addr peer;          /* who answered last; family 0: nobody */
-    uint8_t pad2;
+    uint8_t tls_version;          /* 0: in clear, 2: TLS 1.2, 3: TLS 1.3 */
     uint16_t peer_port;
     uint32_t target_used;        /* index of peer in targets */
     uint32_t syn_rtt_us, rtt_us; /* 0: not measured */
@@ -136,7 +139,9 @@ struct chan_ring {
     X(handed_over, "frames passed to the lane that owns the address")                              \
     X(tx_dropped, "frames the device did not take")                                                \
     X(loops, "turns of the lane's loop")                                                           \
-    X(sleeps, "times the lane slept")
+    X(sleeps, "times the lane slept")                                                              \
+    X(tls, "connections with TLS")                                                                 \
+    X(tls_broken, "TLS handshakes that failed; tried again in clear")
 
 struct chan_counters {
 #define X(name, text) uint64_t name;

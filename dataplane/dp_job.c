@@ -44,6 +44,9 @@ static const char *check_fixed(const struct job_view *v)
     if (s->connections_max < 1 || s->messages_per_connection_max < 1) {
         return "job: a connection limit of zero";
     }
+    if (s->tls > CHAN_TLS_MAY) {
+        return "job: unknown TLS policy";
+    }
     if ((s->needs & ~(CHAN_NEED_8BITMIME | CHAN_NEED_SMTPUTF8)) != 0) {
         return "job: unknown needs";
     }
@@ -199,6 +202,7 @@ static void fill_fixed(struct job_view *v, uint32_t slot)
     job->idle_ms = s->idle_ms;
     job->source = s->source;
     job->n_targets = s->n_targets;
+    job->tls = s->tls;
     job->transaction.mail_from = job->mail_from;
     job->transaction.recipients = job->recipients;
     job->transaction.n_recipients = s->n_recipients;

@@ -33,6 +33,7 @@ struct dp_job {
     uint32_t connections_max, messages_per_connection_max, idle_ms;
     struct ip_addr source;
     uint8_t n_targets;
+    uint8_t tls; /* enum chan_tls */
     struct dp_job_target targets[CHAN_TARGET_MAX];
     const char *ehlo, *mail_from, *site;
     struct smtp_transaction transaction;
@@ -42,6 +43,7 @@ struct dp_job {
     uint32_t next;       /* of the waiting queue that it stands in */
     uint32_t target;     /* index of the target to try, or tried now */
     bool live;           /* taken from the channel and not yet DONE */
+    bool clear;          /* TLS broke: it goes without */
     bool fresh_only;     /* must not go on a used connection again */
     bool started;        /* a transaction runs or has ended */
     bool finished;       /* results are final; waits for its extents */

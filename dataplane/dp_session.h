@@ -20,6 +20,9 @@
  * the pair has no working session, the jobs waiting for the same targets are deferred too (stage
  * LOCAL: they were not tried), so that a dead site does not hold slots for hours.
  *
+ * A job whose policy is CHAN_TLS_MAY gets STARTTLS where the server offers it. When the handshake
+ * breaks it goes once more, on a fresh connection in clear (RFC 7435), and that is counted.
+ *
  * A slot becomes DONE only when TCP has let go of its body: control reuses the arena then.
  */
 #ifndef WIREPOST_DP_SESSION_H
@@ -27,6 +30,7 @@
 
 #include "dataplane/chan_lane.h"
 #include "dataplane/smtp_client.h"
+#include "dataplane/tls_client.h"
 #include "tcp/utcp.h"
 
 struct dp_sessions;
@@ -41,6 +45,7 @@ struct dp_sessions_config {
     uint32_t connect_timeout_ms;   /* 0: 30 s */
     uint32_t drain_ms;             /* 0: 30 s that running transactions get in a drain */
     struct smtp_timeouts timeouts; /* 0: the engine's */
+    struct tls_context *tls;       /* outlives the manager and the stack; null: no TLS */
 };
 
 /* Null: no memory. */

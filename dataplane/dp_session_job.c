@@ -105,6 +105,13 @@ void dp_job_start(struct dp_sessions *m, uint64_t now_ns, struct dp_job *job,
     chan_lane_set_state(m->config.channel, job->slot, CHAN_STARTED);
 }
 
+/* As the slot has it. */
+static uint8_t tls_version(const struct dp_session *s)
+{
+    const char *version = s->tls_on ? tls_client_result(&s->tls)->version : NULL;
+    return !version ? 0 : strcmp(version, "TLSv1.3") == 0 ? 3 : 2;
+}
+
 void dp_job_note_path(struct dp_job *job, uint64_t now_ns, const struct dp_session *s)
 {
     struct chan_slot *slot = slot_of(job);
@@ -112,6 +119,7 @@ void dp_job_note_path(struct dp_job *job, uint64_t now_ns, const struct dp_sessi
     slot->peer = s->peer;
     slot->peer_port = s->peer_port;
     slot->target_used = job->target;
+    slot->tls_version = tls_version(s);
     if (utcp_info(job->owner->config.tcp, now_ns, s->conn, &info)) {
         slot->syn_rtt_us = info.syn_rtt_us;
         slot->rtt_us = info.rtt_us_smoothed;

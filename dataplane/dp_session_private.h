@@ -5,6 +5,7 @@
  *     dp_session_group.c  groups (source, site): queues of waiting jobs, idle sessions, dispatch
  *     dp_session_smtp.c   one session: TCP below, the SMTP engine above
  *     dp_session_send.c   its output: commands copied, the body by reference
+ *     dp_session_tls.c    TLS between the two: records go out by reference
  *     dp_session_job.c    one job: targets, results, handing back
  *
  * States of a session; dp_session_enter() alone writes .state:
@@ -76,7 +77,14 @@ struct dp_session {
     bool working;        /* greeted and EHLO done: counted in group->n_working */
     char ehlo[SMTP_NAME_MAX];
     struct smtp_client client;
-    struct smtp_piece held; /* what TCP had no room for; len 0: nothing */
+    struct smtp_piece held; /* what TCP (or TLS) had no room for; len 0: nothing */
+    uint8_t tls_policy;     /* enum chan_tls that it was opened with */
+    bool tls_on;            /* tls stands between client and conn */
+    bool tls_failed;        /* the handshake broke */
+    bool tls_starved;       /* no block was free: look again soon */
+    uint64_t starved_ns;    /* when that was noticed last */
+    struct tls_client tls;
+    struct tls_block *tls_block; /* that TCP had no room for */
     uint8_t held_bytes[SMTP_OUT_MAX];
 };
 
@@ -171,6 +179,24 @@ void dp_session_cut(struct dp_session *s, uint64_t now_ns);
 /* Gives TCP what the engine has to say, as far as there is room. True when something was said. */
 bool dp_session_pump(struct dp_session *s, uint64_t now_ns);
 
+/* Gives the piece's unsent rest a place of its own until there is room. */
+void dp_session_hold(struct dp_session *s, const struct smtp_piece *piece, uint32_t sent);
+/* TCP has too little room: asks for UTCP_EV_SENDABLE. */
+void dp_session_want_room(struct dp_session *s, uint64_t now_ns);
+/* What the engine sends next goes out as the slot's DOT_SENT when it ends the message. */
+void dp_session_note_dot(struct dp_session *s, const struct smtp_piece *piece);
+
+/* ---- dp_session_tls.c -------------------------------------------------------------------- */
+
+/* SMTP_EV_STARTTLS: the handshake begins. */
+void dp_session_tls_begin(struct dp_session *s, uint64_t now_ns);
+void dp_session_tls_end(struct dp_session *s);
+/* Bytes of the connection, through TLS to the SMTP engine. */
+void dp_session_tls_input(struct dp_session *s, uint64_t now_ns, const uint8_t *data, uint32_t len);
+void dp_session_tls_eof(struct dp_session *s, uint64_t now_ns);
+/* As dp_session_pump(). */
+bool dp_session_tls_pump(struct dp_session *s, uint64_t now_ns);
+
 /* ---- dp_session_job.c -------------------------------------------------------------------- */
 
 /* Reads slot into its job and queues or refuses it. */
@@ -189,7 +215,7 @@ void dp_job_hand_back(struct dp_job *job, uint64_t now_ns);
 /* The target did not work out: waits again for the next one, or is deferred. */
 void dp_job_next_target(struct dp_job *job, uint64_t now_ns, uint32_t group,
                         const struct dp_failure *failure);
-/* Waits again for a fresh connection, from the first target on. */
+/* Waits again for a fresh connection, from the first target on; in clear after TLS broke. */
 void dp_job_again(struct dp_job *job, uint32_t group);
 
 static inline struct dp_job *dp_job_at(struct dp_sessions *m, uint32_t slot)

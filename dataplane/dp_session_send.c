@@ -40,7 +40,7 @@ static uint32_t send_piece(struct dp_session *s, uint64_t now_ns, const struct s
 
 /* What TCP did not take waits for UTCP_EV_SENDABLE. Commands are the engine's only until its next
  * call, so they are kept. */
-static void hold(struct dp_session *s, const struct smtp_piece *piece, uint32_t sent)
+void dp_session_hold(struct dp_session *s, const struct smtp_piece *piece, uint32_t sent)
 {
     s->held = *piece;
     s->held.data += sent;
@@ -62,7 +62,7 @@ static bool send_or_hold(struct dp_session *s, uint64_t now_ns, const struct smt
         job->bytes_sent += sent;
     }
     if (sent < piece->len) {
-        hold(s, piece, sent);
+        dp_session_hold(s, piece, sent);
         return false;
     }
     s->held.len = 0;
@@ -73,16 +73,27 @@ static bool send_or_hold(struct dp_session *s, uint64_t now_ns, const struct smt
 }
 
 /* utcp_send_room() was not enough: ask for more than there is, so that UTCP_EV_SENDABLE comes. */
-static void want_room(struct dp_session *s, uint64_t now_ns)
+void dp_session_want_room(struct dp_session *s, uint64_t now_ns)
 {
     static const uint8_t nothing[UTCP_COPY_MAX];
     (void)utcp_send_copy(s->owner->config.tcp, now_ns, s->conn, nothing, sizeof nothing);
+}
+
+/* Before TCP has it: after a crash the slot must not say less. */
+void dp_session_note_dot(struct dp_session *s, const struct smtp_piece *piece)
+{
+    if (piece->final_dot) {
+        chan_lane_set_state(s->owner->config.channel, s->job, CHAN_DOT_SENT);
+    }
 }
 
 bool dp_session_pump(struct dp_session *s, uint64_t now_ns)
 {
     struct smtp_piece piece;
     bool any = false;
+    if (s->tls_on) {
+        return dp_session_tls_pump(s, now_ns);
+    }
     if (s->held.len > 0) {
         piece = s->held;
         if (!send_or_hold(s, now_ns, &piece)) {
@@ -92,16 +103,14 @@ bool dp_session_pump(struct dp_session *s, uint64_t now_ns)
     for (;;) {
         uint32_t room = utcp_send_room(s->owner->config.tcp, s->conn);
         if (room < ROOM_BYTES_MIN) {
-            want_room(s, now_ns);
+            dp_session_want_room(s, now_ns);
             return any;
         }
         if (!smtp_client_output(&s->client, now_ns, room, &piece)) {
             return any;
         }
         any = true;
-        if (piece.final_dot) { /* before TCP has it: after a crash the slot must not say less */
-            chan_lane_set_state(s->owner->config.channel, s->job, CHAN_DOT_SENT);
-        }
+        dp_session_note_dot(s, &piece);
         if (!send_or_hold(s, now_ns, &piece)) {
             return any;
         }

@@ -5,7 +5,8 @@
 #include "dataplane/dp_session_private.h"
 
 #define RECV_BYTES 4096u
-#define LOOK_NS    (10 * NS_PER_S) /* how often to look whether unacknowledged bytes went on */
+#define STARVED_NS (20 * NS_PER_MS) /* until blocks for TLS are asked for again */
+#define LOOK_NS    (10 * NS_PER_S)  /* how often to look whether unacknowledged bytes went on */
 
 static void session_free(struct dp_session *s)
 {
@@ -52,6 +53,10 @@ static void arm(struct dp_session *s)
         uint64_t client_ns = smtp_client_deadline_ns(&s->client);
         due_ns = client_ns < due_ns ? client_ns : due_ns;
     }
+    if (s->tls_starved) {
+        uint64_t soon_ns = s->starved_ns + STARVED_NS;
+        due_ns = soon_ns < due_ns ? soon_ns : due_ns;
+    }
     if (s->state == DP_SESSION_BUSY && s->unacked) {
         due_ns = s->look_ns < due_ns ? s->look_ns : due_ns;
     }
@@ -91,6 +96,8 @@ int dp_session_open(struct dp_sessions *m, uint64_t now_ns, uint32_t group, stru
     s->unacked = false;
     s->retransmissions = 0;
     s->held.len = 0;
+    s->tls_policy = job->clear || !m->config.tls ? CHAN_TLS_NONE : job->tls;
+    s->tls_failed = s->tls_starved = false;
     s->peer = target->addr;
     s->peer_port = target->port;
     s->due_ns = now_ns + m->config.connect_timeout_ms * NS_PER_MS;
@@ -102,7 +109,8 @@ int dp_session_open(struct dp_sessions *m, uint64_t now_ns, uint32_t group, stru
 
 bool dp_session_serves(const struct dp_session *s, const struct dp_job *job)
 {
-    if (s->messages >= job->messages_per_connection_max) {
+    if (s->messages >= job->messages_per_connection_max ||
+        (job->clear && s->tls_policy != CHAN_TLS_NONE)) {
         return false;
     }
     for (uint32_t i = 0; i < job->n_targets; i++) {
@@ -145,7 +153,11 @@ static void job_after_end(struct dp_session *s, uint64_t now_ns, struct dp_job *
                                        .code = reply->code,
                                        .enhanced = reply->enhanced,
                                        .text = reply->text};
-    if (!smtp_client_untouched(&s->client)) {
+    if (s->tls_failed && smtp_client_untouched(&s->client) && !job->clear) {
+        s->owner->config.counters->tls_broken++;
+        job->clear = true;
+        dp_job_again(job, s->group);
+    } else if (!smtp_client_untouched(&s->client)) {
         dp_job_finish(job, now_ns);
     } else if (s->owner->mode == DP_DRAIN) {
         dp_job_hand_back(job, now_ns);
@@ -164,6 +176,7 @@ static struct dp_job *session_end(struct dp_session *s, uint64_t now_ns)
         dp_job_note_path(job, now_ns, s);
     }
     connection_end(s, now_ns, !job);
+    dp_session_tls_end(s);
     working_set(s, false);
     s->job = DP_NONE;
     enter(s, DP_SESSION_FREE);
@@ -227,6 +240,9 @@ static void run(struct dp_session *s, uint64_t now_ns)
 {
     for (;;) {
         uint32_t events = smtp_client_next_event(&s->client);
+        if (events & SMTP_EV_STARTTLS) {
+            dp_session_tls_begin(s, now_ns);
+        }
         if (events & SMTP_EV_READY && s->state != DP_SESSION_QUITTING) {
             working_set(s, true);
         }
@@ -250,6 +266,7 @@ static void run(struct dp_session *s, uint64_t now_ns)
             s->look_ns = now_ns + LOOK_NS;
         }
         if (!sent && events == 0) {
+            s->starved_ns = now_ns;
             arm(s);
             return;
         }
@@ -286,7 +303,10 @@ static void on_connected(struct dp_session *s, uint64_t now_ns)
 {
     struct dp_sessions *m = s->owner;
     m->config.counters->sessions_established++;
+    const struct smtp_options options = {.tls = s->tls_policy == CHAN_TLS_MAY ? SMTP_TLS_MAY
+                                                                              : SMTP_TLS_NONE};
     smtp_client_init(&s->client, now_ns, s->ehlo, &m->config.timeouts);
+    smtp_client_configure(&s->client, now_ns, &options);
     enter(s, DP_SESSION_BUSY);
     bool started = transaction_start(s, now_ns, dp_session_job(s));
     INVARIANT(started); /* a session that has just begun takes a transaction */
@@ -297,7 +317,11 @@ static void receive(struct dp_session *s, uint64_t now_ns)
     uint8_t bytes[RECV_BYTES];
     uint32_t n;
     while ((n = utcp_recv(s->owner->config.tcp, now_ns, s->conn, bytes, sizeof bytes)) > 0) {
-        smtp_client_input(&s->client, now_ns, bytes, n);
+        if (s->tls_on) {
+            dp_session_tls_input(s, now_ns, bytes, n);
+        } else {
+            smtp_client_input(&s->client, now_ns, bytes, n);
+        }
     }
 }
 
@@ -313,6 +337,9 @@ void dp_session_on_event(struct dp_session *s, uint64_t now_ns, const struct utc
         return;
     }
     receive(s, now_ns);
+    if (event->events & (UTCP_EV_EOF | UTCP_EV_CLOSED)) {
+        dp_session_tls_eof(s, now_ns);
+    }
     if (event->events & UTCP_EV_CLOSED && event->reason != UTCP_CLOSE_NORMAL) {
         smtp_client_eof(&s->client, now_ns, utcp_close_text(event->reason));
     } else if (event->events & (UTCP_EV_EOF | UTCP_EV_CLOSED)) {

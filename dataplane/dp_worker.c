@@ -75,6 +75,7 @@ static struct dp_sessions *sessions_make(struct dp_worker *lane, const struct dp
         .n_sources = lane->n_sources,
         .sessions_max = config->sessions_per_lane,
         .drain_ms = DRAIN_MS,
+        .tls = lane->tls,
     };
     return dp_sessions_create(&c);
 }
@@ -108,6 +109,9 @@ static const char *lane_fill(struct dp_worker *lane, const struct dp_worker_conf
     lane->rx_fd = c->rx_fd;
     if (!fds_get(lane)) {
         return "no more file descriptors";
+    }
+    if (tls_context_new(&(struct tls_config){0}, &lane->tls) != TLS_E_OK) {
+        return "TLS cannot be set up";
     }
     if (!sources_get(lane, c->config) || !(lane->tcp = stack_make(lane, c)) ||
         !(lane->sessions = sessions_make(lane, c->config))) {
@@ -153,6 +157,9 @@ void dp_worker_close(struct dp_worker *lane, uint64_t now_ns)
     }
     utcp_destroy(lane->tcp);
     dp_sessions_destroy(lane->sessions);
+    if (lane->tls) {
+        tls_context_free(lane->tls);
+    }
     chan_lane_notify(&lane->channel, lane->done_fd);
     fd_close(lane->epoll_fd);
     fd_close(lane->wake_fd);

@@ -36,6 +36,7 @@ struct dp_worker {
     /* Of the lane's thread. */
     struct utcp *tcp;
     struct dp_sessions *sessions;
+    struct tls_context *tls;
     struct chan_counters counters;
     struct chan_lane channel;
     uint64_t publish_ns;     /* when to publish counters next */
