@@ -2,13 +2,13 @@
  * strategy.c - eligibility masks and the choice among a sender's own endpoints.
  *
  * Invariants, asserted at the end of each decision:
- *   I1 custom never leaves by SHR or SES, shared never by DED: the mask comes from the strategy alone;
- *   I2 the chosen endpoint is healthy, of the destination's family, and below its cap;
- *   I3 the same rotation and snapshot give the same decision: integers only, no clock, no randomness.
+ *   I1 custom never leaves by SHR or SES, shared never by DED: the mask comes from the strategy
+ * alone; I2 the chosen endpoint is healthy, of the destination's family, and below its cap; I3 the
+ * same rotation and snapshot give the same decision: integers only, no clock, no randomness.
  *
  * The choice is a weighted round robin without state per endpoint: decision number n goes to the
- * endpoint whose share of n * total lags most behind, found by spreading the weights evenly over one
- * turn of the wheel (the remaining cap of each endpoint, scaled to at most WEIGHT_MAX).
+ * endpoint whose share of n * total lags most behind, found by spreading the weights evenly over
+ * one turn of the wheel (the remaining cap of each endpoint, scaled to at most WEIGHT_MAX).
  */
 #include "strategies/strategy.h"
 
@@ -26,8 +26,9 @@
 
 #define NONE       UINT32_MAX
 #define WEIGHT_MAX 1024u
-/* Odd, so that n * STEP runs through all of 2^32: low-discrepancy, 2^32 divided by the golden ratio. */
-#define STEP 2654435769u
+/* Odd, so that n * STEP runs through all of 2^32: low-discrepancy, 2^32 divided by the golden
+ * ratio. */
+#define STEP       2654435769u
 
 struct tally {
     uint32_t allowed, healthy, reachable, usable;
@@ -98,8 +99,9 @@ const char *strategy_reason_text(enum strategy_reason reason)
 /* Where mail of this strategy lives in peace: the routes of its first choice. */
 static uint32_t home_routes(enum strategy_kind kind)
 {
-    return kind == STRATEGY_SHARED ? STRATEGY_ROUTE_SHR
-                                   : strategy_routes(kind) & (STRATEGY_ROUTE_DED | STRATEGY_ROUTE_CUS);
+    return kind == STRATEGY_SHARED
+               ? STRATEGY_ROUTE_SHR
+               : strategy_routes(kind) & (STRATEGY_ROUTE_DED | STRATEGY_ROUTE_CUS);
 }
 
 static bool is_usable(const struct strategy_snapshot *s, uint32_t i)
@@ -223,8 +225,8 @@ void strategy_decide(struct strategy_rotation *rotation, const struct strategy_s
         d.endpoint = choose(rotation->n_decisions++, snapshot);
         d.reason = STRATEGY_R_HOME;
     }
-    STRATEGY_INVARIANT(d.hold || (d.endpoint < snapshot->n_endpoints &&
-                                  is_usable(snapshot, d.endpoint)));
+    STRATEGY_INVARIANT(d.hold ||
+                       (d.endpoint < snapshot->n_endpoints && is_usable(snapshot, d.endpoint)));
     explain(snapshot, &t, &d);
     *ret_decision = d;
 }

@@ -23,7 +23,7 @@ enum strategy_kind {
 #define X(name, text) STRATEGY_##name,
     STRATEGY_KIND_MAP(X)
 #undef X
-    STRATEGY_KINDS
+        STRATEGY_KINDS
 };
 const char *strategy_kind_text(enum strategy_kind kind);
 /* False for an unknown name. */
@@ -41,12 +41,12 @@ enum strategy_health { STRATEGY_HEALTHY, STRATEGY_DRAINED, STRATEGY_DOWN };
 
 /* An endpoint that mail can leave by: a source address (DED) or a relay account. */
 struct strategy_endpoint {
-    uint32_t route;       /* one STRATEGY_ROUTE_* */
+    uint32_t route; /* one STRATEGY_ROUTE_* */
     enum strategy_health health;
-    bool family_ok;       /* the destination has an address of this endpoint's family */
-    uint64_t cap;         /* messages it may carry in the current period; UINT64_MAX: no cap */
-    uint64_t used;        /* carried in this period */
-    const char *name;     /* for evidence: "192.0.2.7" */
+    bool family_ok;   /* the destination has an address of this endpoint's family */
+    uint64_t cap;     /* messages it may carry in the current period; UINT64_MAX: no cap */
+    uint64_t used;    /* carried in this period */
+    const char *name; /* for evidence: "192.0.2.7" */
 };
 
 struct strategy_snapshot {
@@ -54,7 +54,7 @@ struct strategy_snapshot {
     const char *sender, *stream, *site;
     const struct strategy_endpoint *endpoints;
     uint32_t n_endpoints;
-    uint32_t sticky;      /* endpoint of the last attempt (greylisting), UINT32_MAX: none */
+    uint32_t sticky; /* endpoint of the last attempt (greylisting), UINT32_MAX: none */
 };
 
 #define STRATEGY_REASON_MAP(X)                                                                     \
@@ -69,16 +69,16 @@ enum strategy_reason {
 #define X(name, text) STRATEGY_R_##name,
     STRATEGY_REASON_MAP(X)
 #undef X
-    STRATEGY_REASONS
+        STRATEGY_REASONS
 };
 const char *strategy_reason_name(enum strategy_reason reason); /* "HOLD_CAP" */
 const char *strategy_reason_text(enum strategy_reason reason);
 
 struct strategy_decision {
     bool hold;
-    uint32_t endpoint;     /* index in the snapshot; meaningless when held */
+    uint32_t endpoint; /* index in the snapshot; meaningless when held */
     enum strategy_reason reason;
-    char evidence[160];    /* "192.0.2.7: 12 of 100 used; 4 of 4 addresses usable" */
+    char evidence[160]; /* "192.0.2.7: 12 of 100 used; 4 of 4 addresses usable" */
 };
 
 /* State of one (sender, stream, site): the smooth weighted round robin over its endpoints.
