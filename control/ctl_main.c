@@ -271,6 +271,8 @@ static void watch_signals(struct ctl *ctl, struct stop *stop)
     (void)uv_signal_start(&stop->terminate, on_signal, SIGTERM);
     (void)uv_signal_start(&stop->interrupt, on_signal, SIGINT);
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ,
+                 SIG_IGN); /* a file that may not grow is an error of the spool, not our end */
 }
 
 static void close_handle(uv_handle_t *handle, void *user)
