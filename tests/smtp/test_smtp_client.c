@@ -394,11 +394,33 @@ START_TEST(a_session_is_secure_after_the_handshake)
 }
 END_TEST
 
-START_TEST(a_password_with_lf_is_our_own_bug)
+static char credential[SMTP_CREDENTIAL_MAX + 1];
+static const struct smtp_options bad_credentials[] = {
+    {.username = "user", .password = "pass\n"},   {.username = "user", .password = ""},
+    {.username = "", .password = "pass"},         {.username = "user"},
+    {.username = "user", .password = credential},
+};
+
+START_TEST(credentials_that_cannot_be_said_are_our_own_bug)
 {
-    static const struct smtp_options options = {.username = "user", .password = "pass\n"};
+    memset(credential, 'p', SMTP_CREDENTIAL_MAX);
+    setup();
+    smtp_client_configure(&client, now_ns, &bad_credentials[_i]);
+}
+END_TEST
+
+START_TEST(the_longest_credentials_fit)
+{
+    struct smtp_piece piece;
+    const struct smtp_options options = {
+        .tls = SMTP_TLS_IMPLICIT, .username = credential, .password = credential};
+    memset(credential, 'p', SMTP_CREDENTIAL_MAX - 1);
     setup();
     smtp_client_configure(&client, now_ns, &options);
+    smtp_client_tls_done(&client, now_ns, true);
+    open_session("AUTH PLAIN");
+    ck_assert(smtp_client_output(&client, now_ns, SMTP_ROOM_MIN, &piece));
+    ck_assert_uint_eq(piece.len, 11 + 428 + 2); /* base64 of 2 * 159 + 2 bytes */
 }
 END_TEST
 
@@ -506,7 +528,9 @@ int main(void)
     tcase_add_test(tc, the_caller_can_see_what_is_in_use);
     tcase_add_test(tc, a_lost_connection_is_no_protocol_error);
     tcase_add_test(tc, a_session_is_secure_after_the_handshake);
-    tcase_add_test_raise_signal(tc, a_password_with_lf_is_our_own_bug, SIGABRT);
+    tcase_add_loop_test_raise_signal(tc, credentials_that_cannot_be_said_are_our_own_bug, SIGABRT,
+                                     0, N_OF(bad_credentials));
+    tcase_add_test(tc, the_longest_credentials_fit);
     tcase_add_test(tc, the_longest_commands_fit);
     tcase_add_loop_test(tc, a_longer_envelope_is_refused_by_start, 0, 2);
     tcase_add_test(tc, a_closed_session_does_nothing_any_more);

@@ -104,15 +104,16 @@ static const struct script scripts[] = {
      .ret = SMTP_RET_FULL,
      .notify = SMTP_NOTIFY_NEVER},
     {.name = "envid_and_orcpt_are_encoded_as_xtext",
-     .text = EHLO("DSN") "\nC: MAIL FROM:<from@me.example> ENVID=a+20b+2Bc+3Dd\\\nS: 250 ok\n"
+     .text = EHLO("DSN") "\nC: MAIL FROM:<from@me.example> ENVID=a+20b+2Bc+3Dd\\~\nS: 250 ok\n"
                          "C: RCPT TO:<r1@to.example> ORCPT=rfc822;u+2Bx+3Dy\\@to.example\n",
-     .envid = "a b+c=d\\",
+     .envid = "a b+c=d\\~",
      .orcpt = "rfc822;u+x=y\\@to.example"},
     {.name = "an_internationalized_orcpt_is_ascii_on_the_wire",
-     .text = EHLO("DSN") "\nC: MAIL FROM:<from@me.example>\nS: 250 ok\n"
-                         "C: RCPT TO:<r1@to.example> "
-                         "ORCPT=utf-8;j\\x{F6}rg\\x{2B}\\x{4E2D}\\x{1F4EC}\\x{5C}@to.example\n",
-     .orcpt = "utf-8;j\xc3\xb6rg+\xe4\xb8\xad\xf0\x9f\x93\xac\\@to.example"},
+     .text =
+         EHLO("DSN") "\nC: MAIL FROM:<from@me.example>\nS: 250 ok\n"
+                     "C: RCPT TO:<r1@to.example> "
+                     "ORCPT=utf-8;\\x{80}j\\x{F6}rg\\x{2B}\\x{4E2D}\\x{1F4EC}\\x{5C}@to.example\n",
+     .orcpt = "utf-8;\xc2\x80j\xc3\xb6rg+\xe4\xb8\xad\xf0\x9f\x93\xac\\@to.example"},
 
     /* ---- envelopes whose DSN parameters must not be said */
     {.name = "notify_never_with_another_is_refused_by_start",
@@ -146,6 +147,9 @@ static const struct script scripts[] = {
     {.name = "an_orcpt_with_a_surrogate_is_refused_by_start",
      .text = "N refused\n",
      .orcpt = "utf-8;\xed\xa0\x80"},
+    {.name = "an_orcpt_with_the_last_surrogate_is_refused_by_start",
+     .text = "N refused\n",
+     .orcpt = "utf-8;\xed\xbf\xbf"},
     {.name = "an_orcpt_beyond_unicode_is_refused_by_start",
      .text = "N refused\n",
      .orcpt = "utf-8;\xf4\x90\x80\x80"},

@@ -276,6 +276,12 @@ static const struct script scripts[] = {
     {.name = "a_recipient_that_ends_its_path_is_refused_by_start",
      .text = "N refused\n",
      .recipient = "a@to.example> NOTIFY=NEVER"},
+    {.name = "a_recipient_with_another_path_in_it_is_refused_by_start",
+     .text = "N refused\n",
+     .recipient = "a<b@to.example"},
+    {.name = "a_recipient_with_del_is_refused_by_start",
+     .text = "N refused\n",
+     .recipient = "a\x7f@to.example"},
     {.name = "an_empty_recipient_is_refused_by_start", .text = "N refused\n", .recipient = ""},
 };
 

@@ -33,6 +33,9 @@ void peer_init(struct peer *p, const struct peer_options *options)
     if (options->wants_client_cert) {
         SSL_CTX_set_verify(p->context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
     }
+    if (options->ticket_life_s > 0) {
+        SSL_CTX_set_timeout(p->context, options->ticket_life_s);
+    }
     if (options->no_tickets) {
         SSL_CTX_set_options(p->context, SSL_OP_NO_TICKET);
         SSL_CTX_set_num_tickets(p->context, 0);

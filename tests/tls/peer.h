@@ -16,6 +16,7 @@ struct peer_options {
     const char *ciphers;          /* of TLS 1.2; null: OpenSSL's */
     bool wants_client_cert;
     bool no_tickets;
+    long ticket_life_s; /* 0: OpenSSL's, two hours */
 };
 
 struct peer {

@@ -266,6 +266,25 @@ START_TEST(no_common_cipher_fails)
 }
 END_TEST
 
+/* Without a certificate there is nothing to verify, and without encryption nothing is kept. */
+START_TEST(ciphers_without_certificate_or_encryption_are_not_taken)
+{
+    static const char *const ciphers[] = {"aNULL", "eNULL"};
+    const struct peer_options options = {
+        .leaf = &leaf, .version_max = TLS1_2_VERSION, .ciphers = ciphers[_i % 2]};
+    struct tls_request request = verify_request;
+    request.policy = _i < 2 ? TLS_POLICY_VERIFY : TLS_POLICY_MAY;
+    begin(0);
+    tls_client_free(&client);
+    peer_free(&peer);
+    peer_init(&peer, &options);
+    ck_assert_int_eq(tls_client_init(&client, context, NS_PER_S, &request), TLS_E_OK);
+    wire_run(&wire, &client, &peer);
+    check_failed(TLS_FAILURE_VALIDATION, "handshake failure");
+    end();
+}
+END_TEST
+
 /* With TLS 1.3 the client is done before the server has looked at it: the refusal comes in the
  * place of the first reply. */
 START_TEST(a_server_that_wants_our_certificate_refuses_us_at_the_first_read)
@@ -355,6 +374,18 @@ START_TEST(close_notify_of_the_client_reaches_the_server)
 }
 END_TEST
 
+START_TEST(nothing_is_written_after_close_notify)
+{
+    begin(0);
+    wire_run(&wire, &client, &peer);
+    tls_client_close(&client);
+    ck_assert_uint_eq(tls_client_write(&client, NS_PER_S, (const uint8_t *)"x", 1), 0);
+    ck_assert_uint_eq(tls_client_next_event(&client), TLS_EV_FAILED);
+    ck_assert_ptr_nonnull(strstr(tls_client_result(&client)->reason, "shutdown"));
+    end();
+}
+END_TEST
+
 START_TEST(an_end_without_close_notify_is_no_failure_of_tls)
 {
     begin(0);
@@ -390,6 +421,21 @@ START_TEST(only_host_names_can_be_asked_for)
     request.names = &names[_i].name;
     request.n_names = 1;
     ck_assert_int_eq(tls_client_init(&client, context, NS_PER_S, &request), expected);
+    tls_client_free(&client);
+}
+END_TEST
+
+START_TEST(a_name_of_255_bytes_is_the_longest)
+{
+    char name[TLS_NAME_MAX + 1];
+    struct tls_request request = verify_request;
+    request.policy = TLS_POLICY_MAY;
+    request.server_name = name;
+    memset(name, 'a', sizeof name);
+    name[TLS_NAME_MAX] = '\0';
+    ck_assert_int_eq(tls_client_init(&client, context, NS_PER_S, &request), TLS_E_NAME);
+    name[TLS_NAME_MAX - 1] = '\0';
+    ck_assert_int_eq(tls_client_init(&client, context, NS_PER_S, &request), TLS_E_OK);
     tls_client_free(&client);
 }
 END_TEST
@@ -431,14 +477,17 @@ int main(void)
     tcase_add_test(tc, random_bytes_fail);
     tcase_add_test(tc, an_old_version_fails);
     tcase_add_test(tc, no_common_cipher_fails);
+    tcase_add_loop_test(tc, ciphers_without_certificate_or_encryption_are_not_taken, 0, 4);
     tcase_add_test(tc, a_server_that_wants_our_certificate_refuses_us_at_the_first_read);
     tcase_add_test(tc, a_tls_1_2_server_that_wants_our_certificate_refuses_us_in_the_handshake);
     tcase_add_test(tc, a_connection_that_ends_in_the_handshake_fails);
     tcase_add_test(tc, after_a_failure_input_is_dropped);
     tcase_add_loop_test(tc, close_notify_of_the_server_is_told_after_its_last_bytes, 0, 2);
     tcase_add_loop_test(tc, close_notify_of_the_client_reaches_the_server, 0, 2);
+    tcase_add_test(tc, nothing_is_written_after_close_notify);
     tcase_add_test(tc, an_end_without_close_notify_is_no_failure_of_tls);
     tcase_add_loop_test(tc, only_host_names_can_be_asked_for, 0, N_OF(names));
+    tcase_add_test(tc, a_name_of_255_bytes_is_the_longest);
     tcase_add_test(tc, verification_needs_a_name);
     tcase_add_test(tc, a_context_without_its_trust_file_is_not_made);
     return tap_run("tls handshake", tc);

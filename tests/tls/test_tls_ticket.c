@@ -92,6 +92,7 @@ START_TEST(the_second_session_is_resumed_and_still_verified)
         ck_assert(tls_client_result(&client)->verified);
     }
     ck_assert_uint_eq(tls_context_counters(context)->resumed, 5);
+    ck_assert_uint_eq(tls_context_counters(context)->handshakes, 6);
     ck_assert_uint_eq(tls_context_counters(context)->established, 6);
     ck_assert_uint_eq(tls_context_counters(context)->verified, 6);
     peer_free(&peer);
@@ -159,6 +160,23 @@ START_TEST(two_hours_after_the_certificate_was_seen_it_must_be_shown_again)
 }
 END_TEST
 
+START_TEST(a_ticket_is_not_used_for_longer_than_the_server_says)
+{
+    const struct tls_request request = request_default();
+    const struct peer_options options = {.leaf = &leaf,
+                                         .version_min = versions[_i],
+                                         .version_max = versions[_i],
+                                         .ticket_life_s = 600};
+    peer_init(&peer, &options);
+    ck_assert(!talk(&request));
+    now_ns += 600 * NS_PER_S - 1;
+    ck_assert(talk(&request));
+    now_ns += 600 * NS_PER_S;
+    ck_assert(!talk(&request));
+    peer_free(&peer);
+}
+END_TEST
+
 /* ---- not the same ------------------------------------------------------------------------ */
 
 static const char *const one_name[] = {"mx.example"};
@@ -218,16 +236,41 @@ START_TEST(a_ticket_is_used_only_where_addresses_and_policy_are_the_same)
 }
 END_TEST
 
+/* Two records each, of which the first matches. */
 START_TEST(another_tlsa_record_is_another_policy)
 {
+    struct pki_tlsa ours, others[3];
     struct tls_request request = request_default();
     request.policy = TLS_POLICY_DANE;
-    request.tlsa = &tlsa[_i].record;
-    request.n_tlsa = 1;
+    request.tlsa = records;
+    request.n_tlsa = 2;
+    pki_tlsa(&ours, &leaf, 3, 1, 1);
+    pki_tlsa(&others[0], &ca, 3, 1, 1);
+    pki_tlsa(&others[1], &other, 3, 1, 1); /* other data */
+    pki_tlsa(&others[2], &ca, 3, 0, 1);    /* another selector */
     listen_with(&leaf, TLS1_3_VERSION, false);
-    ck_assert(!talk(&request));
-    request.tlsa = &tlsa[1 - _i].record;
-    ck_assert(!talk(&request));
+    for (int i = 0; i < N_OF(others); i++) {
+        records[0] = ours.record;
+        records[1] = others[i].record;
+        ck_assert(!talk(&request));
+        ck_assert(tls_client_result(&client)->verified);
+        ck_assert(talk(&request));
+    }
+    peer_free(&peer);
+}
+END_TEST
+
+START_TEST(another_name_is_another_policy)
+{
+    static const char *const names[][2] = {{"a.example", "b.example"}, {"a.example", "c.example"}};
+    struct tls_request request = request_default();
+    request.n_names = 2;
+    listen_with(&leaf, TLS1_3_VERSION, false);
+    for (int i = 0; i < N_OF(names); i++) {
+        request.names = names[i];
+        ck_assert(!talk(&request));
+        ck_assert(talk(&request));
+    }
     peer_free(&peer);
 }
 END_TEST
@@ -292,9 +335,11 @@ int main(void)
     tcase_add_loop_test(tc, a_server_without_tickets_is_greeted_anew, 0, 2);
     tcase_add_loop_test(tc, a_server_that_forgot_its_keys_is_greeted_anew, 0, 2);
     tcase_add_loop_test(tc, two_hours_after_the_certificate_was_seen_it_must_be_shown_again, 0, 2);
+    tcase_add_loop_test(tc, a_ticket_is_not_used_for_longer_than_the_server_says, 0, 2);
     tcase_add_loop_test(tc, a_ticket_is_used_only_where_addresses_and_policy_are_the_same, 0,
                         N_CHANGES);
-    tcase_add_loop_test(tc, another_tlsa_record_is_another_policy, 0, 2);
+    tcase_add_test(tc, another_tlsa_record_is_another_policy);
+    tcase_add_test(tc, another_name_is_another_policy);
     tcase_add_loop_test(tc, a_peer_that_was_refused_leaves_no_ticket, 0, 2);
     tcase_add_loop_test(tc, a_resumed_session_in_testing_still_notes_what_is_wrong, 0, 2);
     tcase_add_test(tc, a_full_table_drops_the_oldest);
