@@ -16,6 +16,7 @@
 
 #define WAIT_MAX_MS        (4 * HOUR_MS)
 #define DELAY_PPM_PER_HOUR 10000
+#define STAY_PPM           20000
 #define CUSTOM_FLOOR       20u /* one in 20 */
 #define ONE_MAIL           65536
 
@@ -163,13 +164,23 @@ static unsigned rank(const struct job *j, const struct st_candidate *c)
     return c->route == STRATEGY_ROUTE_SHR ? 1 : 2;
 }
 
+/* The present alternative is left for one that is better by 0.02 beyond doubt (1.28 sigma), as home
+ * is. */
+static int64_t worth(const struct job *j, const struct st_candidate *c)
+{
+    if (j->e->flows[j->x->flow].away_slot != c->slot + 1)
+        return c->value_ppm;
+    uint64_t doubt = fx_sqrt((uint64_t)j->e->arms[c->arm].index_var_ppm * PPM * 2);
+    return c->value_ppm + STAY_PPM + (int64_t)(doubt * 128 / 100);
+}
+
 static bool is_better(const struct job *j, const struct st_candidate *a,
                       const struct st_candidate *b)
 {
     if (b == NULL)
         return true;
     unsigned rank_a = rank(j, a), rank_b = rank(j, b);
-    return rank_a != rank_b ? rank_a < rank_b : a->value_ppm > b->value_ppm;
+    return rank_a != rank_b ? rank_a < rank_b : worth(j, a) > worth(j, b);
 }
 
 static struct st_candidate *best_with_room(struct job *j, bool away_from_home)
@@ -195,7 +206,7 @@ static bool home_later(const struct job *j, uint64_t *ret_wait_ms, int64_t *ret_
         const struct st_candidate *c = &j->x->c[i];
         if (!c->is_home || !c->is_healthy || !c->is_allowed || is_gated(j, c))
             continue;
-        per_h += c->weight / 8;
+        per_h += c->weight / 16;
         first_ms = c->retry_ms < first_ms ? c->retry_ms : first_ms;
         value = c->value_ppm > value ? c->value_ppm : value;
     }
@@ -240,6 +251,20 @@ static void cap_shared(struct job *j)
     }
 }
 
+/* The relay that took most of it. */
+static void note_away(const struct job *j)
+{
+    uint32_t most = 0;
+
+    for (uint32_t i = 0; i < j->x->n; i++) {
+        const struct st_candidate *c = &j->x->c[i];
+        if (c->is_home || c->take <= most)
+            continue;
+        most = c->take;
+        j->e->flows[j->x->flow].away_slot = (uint8_t)(c->slot + 1);
+    }
+}
+
 static void overflow(struct job *j)
 {
     struct st_flow *flow = &j->e->flows[j->x->flow];
@@ -259,6 +284,16 @@ static void overflow(struct job *j)
     }
     for (struct st_candidate *c; j->left > 0 && (c = best_with_room(j, false)) != NULL;)
         give(j, c, takes(j, c));
+    note_away(j);
+}
+
+/* Mail is left that a closed relay could take. */
+static void want_relays(const struct job *j)
+{
+    for (uint32_t i = 0; i < j->x->n && j->left > 0; i++) {
+        if (j->x->c[i].is_allowed && !j->x->c[i].is_healthy)
+            j->e->endpoints[j->x->c[i].endpoint].is_wanted = true;
+    }
 }
 
 /* ---- result ---- */
@@ -318,6 +353,7 @@ void st_allocate(struct strategy_engine *e, struct st_context *x, const struct s
     give_home(&j);
     uint32_t left_by_home = j.left;
     overflow(&j);
+    want_relays(&j);
     x->ran_into_cap = left_by_home > 0 && overflowed(x, j.left);
     put_split(e, x, plan->n, ret_split);
 }

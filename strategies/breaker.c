@@ -81,12 +81,14 @@ void st_breaker_throttle(struct st_path *path, uint64_t now_ms, enum strategy_ca
                          const struct strategy_evidence *evidence)
 {
     struct st_breaker *b = &path->breaker;
+    bool again = b->state == BRK_THROTTLED;
 
     remember_rate(path);
     b->cause = (uint8_t)cause;
     b->evidence = *evidence;
     enter(b, BRK_THROTTLED, now_ms, now_ms + HOUR_MS);
-    st_pace_cut(&path->pace, now_ms, 30);
+    if (!again) /* 0.3 of the rate before, not 0.3 of 0.3 */
+        st_pace_cut(&path->pace, now_ms, 30);
     detectors_reset(path);
 }
 

@@ -68,7 +68,8 @@ const char *strategy_error_text(enum strategy_error error);
 
 struct strategy_engine;
 
-/* Bytes that an engine of these limits takes, and the engine in them (zeroed, aligned as by malloc). */
+/* Bytes that an engine of these limits takes, and the engine in them (zeroed, aligned as by
+ * malloc). */
 size_t strategy_engine_bytes(const struct strategy_limits *limits);
 struct strategy_engine *strategy_engine_init(void *zeroed_memory,
                                              const struct strategy_limits *limits);

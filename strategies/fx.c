@@ -59,6 +59,17 @@ uint32_t fx_open_share(uint64_t age_ms)
     return curve[last].share;
 }
 
+uint32_t fx_sqrt(uint64_t value)
+{
+    uint64_t root = 0;
+
+    for (uint64_t bit = UINT64_C(1) << 31; bit != 0; bit >>= 1) {
+        if ((root | bit) * (root | bit) <= value)
+            root |= bit;
+    }
+    return (uint32_t)root;
+}
+
 uint64_t fx_hash(uint64_t hash, const void *bytes, uint64_t n_bytes)
 {
     const unsigned char *at = bytes;

@@ -32,6 +32,9 @@ uint64_t fx_decay(uint64_t value, uint64_t steps);
  * straight lines between 22 points up to 24 h; older counts as 24 h. */
 uint32_t fx_open_share(uint64_t age_ms);
 
+/* Largest integer of which the square is not above value. */
+uint32_t fx_sqrt(uint64_t value);
+
 /* FNV-1a, 64 bits, chained: start with FX_HASH. */
 #define FX_HASH UINT64_C(14695981039346656037)
 uint64_t fx_hash(uint64_t hash, const void *bytes, uint64_t n_bytes);

@@ -12,6 +12,8 @@
  */
 #include "strategies/parts.h"
 
+#include <string.h>
+
 #define GATE_EVERY_MS     (10 * MINUTE_MS)
 #define GATE_STEP         500u
 #define GATE_LEAST        1000u
@@ -26,6 +28,8 @@
 #define PRIOR_OWN_PPM     90000u /* sd 0.3 */
 #define PRIOR_RELAY_PPM   10000u /* sd 0.1 */
 #define PRIOR_RELAY_INDEX 980000
+#define OVERDISPERSION    5u /* opens come in clumps, and we look at the same ones again and again */
+#define ENOUGH_OPENS      150u
 #define STRUCTURAL_PPM    1600u /* sd 0.04: rates never are quite alike */
 
 struct rate {
@@ -128,54 +132,61 @@ static uint32_t expected(const struct rate *base, uint64_t trials_q16)
     return fx_clamp32(fx_scale(trials_q16 >> 12, base->seen_q4, base->trials_q4) / 16);
 }
 
-/* Opens against expectation of the newest spans: as few of them as give 100 expected opens. */
-static void arm_ratio(const struct st_cohorts *cohorts, const struct rate *base, uint64_t now_ms,
-                      uint32_t *ret_expected, uint32_t *ret_seen)
+#define WINDOWS 3u
+static const uint32_t window_spans[WINDOWS] = {2, 4, 8};
+
+struct ratio { /* opens against expectation in each window */
+    uint32_t expected[WINDOWS], seen[WINDOWS];
+};
+
+static struct ratio arm_ratio(const struct st_cohorts *cohorts, const struct rate *base,
+                              uint64_t now_ms)
 {
-    for (uint32_t n_spans = 2;; n_spans *= 2) {
-        *ret_expected = expected(base, st_cohorts_trials_q16(cohorts, now_ms, n_spans));
-        *ret_seen = st_cohorts_seen_sum(cohorts, n_spans);
-        if (*ret_expected >= 100 || n_spans == COHORTS)
-            return;
+    struct ratio r;
+
+    for (unsigned i = 0; i < WINDOWS; i++) {
+        r.expected[i] = expected(base, st_cohorts_trials_q16(cohorts, now_ms, window_spans[i]));
+        r.seen[i] = st_cohorts_seen_sum(cohorts, window_spans[i]);
     }
+    return r;
 }
 
-/* The same ratio at the sender's other providers. */
-static void others_ratio(const struct strategy_engine *e, const struct st_cell *c,
-                         uint32_t *ret_expected, uint32_t *ret_seen)
+/* The same ratio at the sender's other providers, in the same window: if the delay curve does not
+ * fit this sender, it errs alike on both sides. */
+static struct ratio others_ratio(const struct strategy_engine *e, const struct st_cell *c)
 {
-    *ret_expected = *ret_seen = 0;
-    for (uint32_t i = e->senders[c->sender].first_cell; i != ST_NONE;
-         i = e->cells[i].next_of_sender) {
-        const struct st_cell *other = &e->cells[i];
+    struct ratio sum = {{0}, {0}};
+
+    for (uint32_t id = e->senders[c->sender].first_cell; id != ST_NONE;
+         id = e->cells[id].next_of_sender) {
+        const struct st_cell *other = &e->cells[id];
         if (other == c || other->is_transactional != c->is_transactional)
             continue;
-        *ret_expected = fx_add32(*ret_expected, other->fast_expected);
-        *ret_seen = fx_add32(*ret_seen, other->fast_seen);
+        for (unsigned i = 0; i < WINDOWS; i++) {
+            sum.expected[i] = fx_add32(sum.expected[i], other->fast_expected[i]);
+            sum.seen[i] = fx_add32(sum.seen[i], other->fast_seen[i]);
+        }
     }
+    return sum;
 }
 
 struct common { /* to all arms of a cell */
     struct rate base;
-    uint32_t ratio_ppm; /* of the others */
-    uint64_t var_ppm;   /* of ratio and baseline, relative */
+    struct ratio others;
 };
 
-static struct common common_of(const struct strategy_engine *e, const struct st_cell *c,
-                               uint64_t now_ms)
+/* Ratio of the others in a window, and its relative variance with that of the baseline. */
+static uint32_t common_ratio_ppm(const struct common *k, unsigned window, uint64_t *ret_var_ppm)
 {
-    struct common k = {.base = baseline(e, c, now_ms), .ratio_ppm = PPM};
-    uint32_t want, seen;
+    uint32_t want = k->others.expected[window], seen = k->others.seen[window];
 
-    k.var_ppm = STRUCTURAL_PPM + PPM / (k.base.seen_q4 / 16 + 1);
-    others_ratio(e, c, &want, &seen);
+    *ret_var_ppm = STRUCTURAL_PPM + PPM / (k->base.seen_q4 / 16 + 1);
     if (want < 50 || seen < 10) {
-        k.var_ppm += 10000; /* nobody to compare with: sd 0.1 more */
-        return k;
+        *ret_var_ppm += 10000; /* nobody to compare with: sd 0.1 more */
+        return PPM;
     }
-    k.ratio_ppm = fx_clamp32(fx_scale(seen, PPM, want));
-    k.var_ppm += PPM / want;
-    return k;
+    *ret_var_ppm += PPM / want;
+    return fx_clamp32(fx_scale(seen, PPM, want));
 }
 
 /* Posterior of a normal prior and a normal observation. */
@@ -189,21 +200,28 @@ static void combine(struct st_arm *arm, int64_t prior, uint64_t prior_var, int64
     arm->index_var_ppm = fx_max32(1, (uint32_t)(prior_var * var / total));
 }
 
-static void look_at_arm(struct st_arm *arm, const struct common *k, bool is_address,
-                        uint64_t now_ms, uint32_t *ret_expected, uint32_t *ret_seen)
+/* As few spans as give enough expected opens. */
+static void look_at_arm(struct st_arm *arm, const struct common *k, const struct ratio *r,
+                        bool is_address)
 {
     int64_t prior = is_address ? PPM : PRIOR_RELAY_INDEX;
-    uint64_t prior_var = is_address ? PRIOR_OWN_PPM : PRIOR_RELAY_PPM;
+    uint64_t prior_var = is_address ? PRIOR_OWN_PPM : PRIOR_RELAY_PPM, common_var;
+    unsigned w = 0;
 
-    arm_ratio(&arm->cohorts, &k->base, now_ms, ret_expected, ret_seen);
-    if (*ret_expected < 10) {
+    while (w < WINDOWS - 1 && r->expected[w] < ENOUGH_OPENS)
+        w++;
+    if (r->expected[w] < 10) {
         arm->index_ppm = (int32_t)prior;
         arm->index_var_ppm = (uint32_t)prior_var;
         return;
     }
-    uint64_t index = fx_scale((uint64_t)*ret_seen * PPM / *ret_expected, PPM, k->ratio_ppm);
+    arm->n_expected = r->expected[w];
+    arm->n_seen = r->seen[w];
+    uint32_t others_ppm = fx_max32(1, common_ratio_ppm(k, w, &common_var));
+    uint64_t index = fx_scale((uint64_t)r->seen[w] * PPM / r->expected[w], PPM, others_ppm);
     index = index > 2 * PPM ? 2 * PPM : index;
-    uint64_t var = 2 * (index + 20000) / *ret_expected + index * index / PPM * k->var_ppm / PPM;
+    uint64_t var =
+        OVERDISPERSION * (index + 20000) / r->expected[w] + index * index / PPM * common_var / PPM;
     combine(arm, prior, prior_var, (int64_t)index, var + 1);
 }
 
@@ -212,18 +230,21 @@ static void look(struct strategy_engine *e, struct st_cell *c, uint64_t now_ms)
     const struct st_sender *s = &e->senders[c->sender];
 
     baseline_roll(e, c, now_ms);
-    struct common k = common_of(e, c, now_ms);
-    c->fast_expected = c->fast_seen = 0;
+    struct common k = {.base = baseline(e, c, now_ms), .others = others_ratio(e, c)};
+    memset(c->fast_expected, 0, sizeof c->fast_expected);
+    memset(c->fast_seen, 0, sizeof c->fast_seen);
     if (k.base.seen_q4 < BASELINE_SEEN_MIN * 16)
         return; /* nothing to compare with yet */
     for (uint32_t slot = 0; slot < s->n_slots; slot++) {
-        uint32_t want, seen;
         if (c->arm[slot] == ST_NONE)
             continue;
-        look_at_arm(&e->arms[c->arm[slot]], &k, e->endpoints[s->slot_endpoint[slot]].is_address,
-                    now_ms, &want, &seen);
-        c->fast_expected = fx_add32(c->fast_expected, want);
-        c->fast_seen = fx_add32(c->fast_seen, seen);
+        struct st_arm *arm = &e->arms[c->arm[slot]];
+        struct ratio r = arm_ratio(&arm->cohorts, &k.base, now_ms);
+        look_at_arm(arm, &k, &r, e->endpoints[s->slot_endpoint[slot]].is_address);
+        for (unsigned i = 0; i < WINDOWS; i++) {
+            c->fast_expected[i] = fx_add32(c->fast_expected[i], r.expected[i]);
+            c->fast_seen[i] = fx_add32(c->fast_seen[i], r.seen[i]);
+        }
     }
 }
 

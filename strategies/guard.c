@@ -20,6 +20,8 @@
 #define CANARY_SHARED_H  50u
 #define HARD_CANARY_PPM  40000u
 #define HARD_DENY_PPM    40000u
+#define COMPLAINTS_MIN   10u
+#define POOL_DENY_MS     DAY_MS
 #define COMPLAINTS_DENY  800u
 #define COMPLAINTS_HOLD  5000u
 
@@ -82,8 +84,8 @@ static bool sender_guard(struct st_cell *c, bool is_transactional, const struct 
 {
     if (c == NULL)
         return false;
-    st_fault_poll(&c->auth, now_ms);
-    st_fault_poll(&c->domain, now_ms);
+    st_fault_poll(&c->auth, STRATEGY_SIGNAL_AUTH, now_ms);
+    st_fault_poll(&c->domain, STRATEGY_SIGNAL_DOMAIN, now_ms);
     struct st_fault *f = c->auth.level > 0 ? &c->auth : &c->domain;
     enum strategy_cause cause = f == &c->auth ? STRATEGY_C_S_AUTH : STRATEGY_C_S_DOMAIN;
     if (f->level == 0)
@@ -115,7 +117,7 @@ static bool quarantine_guard(struct st_stream *s, uint64_t now_ms, struct st_gua
     return true;
 }
 
-static bool complaints_guard(struct st_stream *s, struct st_cell *c,
+static bool complaints_guard(struct st_stream *s, struct st_cell *c, uint32_t home,
                              const struct strategy_plan *plan, uint64_t now_ms, struct st_guard *g)
 {
     if (s->complaints_active && now_ms >= s->complaints_until_ms)
@@ -126,6 +128,7 @@ static bool complaints_guard(struct st_stream *s, struct st_cell *c,
     hold(g, STRATEGY_C_S_COMPLAINTS, &s->complaints_evidence,
          stop ? 0 : half_room(c, now_ms, plan->n),
          stop ? s->complaints_until_ms : now_ms + TEST_EVERY_MS);
+    g->no_relays = home != STRATEGY_ROUTE_SHR && home != STRATEGY_ROUTE_SES;
     return true;
 }
 
@@ -203,18 +206,46 @@ static bool canary_guard(struct strategy_engine *e, const struct st_flow *flow,
     return true;
 }
 
-/* SES reviews accounts at 5 % and 0.1 %: a stream near that keeps off what is shared. */
-static bool pool_guard(const struct st_stream *s, uint64_t now_ms, struct st_guard *g)
+/* SES reviews accounts at 5 % and 0.1 %: a stream near that keeps off what is shared, for a day,
+ * and then has another 10,000 to show. Ten complaints at least: fewer are chance. */
+static void pool_look(struct st_stream *s, uint64_t now_ms)
 {
     bool hard = st_stream_hard_ppm(s) >= HARD_DENY_PPM;
-    bool complaints = st_stream_complaints_ppm(s) >= COMPLAINTS_DENY;
+    bool complaints = st_stream_complaints_ppm(s) >= COMPLAINTS_DENY &&
+                      s->rep_complaints[0] + s->rep_complaints[1] >= COMPLAINTS_MIN;
 
-    if (!hard && !complaints)
+    if (s->pool_until_ms > now_ms || (!hard && !complaints))
+        return;
+    s->pool_cause = hard ? STRATEGY_C_S_BAD_LIST : STRATEGY_C_S_COMPLAINTS;
+    s->pool_until_ms = now_ms + POOL_DENY_MS;
+    s->pool_evidence = (struct strategy_evidence){
+        .signal = hard ? STRATEGY_SIGNAL_HARD_BOUNCE : STRATEGY_SIGNAL_COMPLAINT,
+        .endpoint = ST_NONE,
+        .n = hard ? s->rep_n[0] + s->rep_n[1] : s->rep_trials[0] + s->rep_trials[1],
+        .observed =
+            hard ? s->rep_hard[0] + s->rep_hard[1] : s->rep_complaints[0] + s->rep_complaints[1],
+        .statistic_milli = (hard ? st_stream_hard_ppm(s) : st_stream_complaints_ppm(s)) / 10,
+        .threshold_milli = (hard ? HARD_DENY_PPM : COMPLAINTS_DENY) / 10,
+        .since_ms = now_ms,
+        .expires_ms = s->pool_until_ms};
+    st_stream_rep_reset(s);
+}
+
+/* Who has nothing but shared routes goes on at half speed. */
+static bool pool_guard(struct strategy_engine *e, const struct st_flow *flow, struct st_cell *c,
+                       const struct strategy_plan *plan, uint64_t now_ms, struct st_guard *g)
+{
+    struct st_stream *s = &e->streams[flow->stream];
+    uint32_t home = st_home_route(e, s->sender, flow->cell);
+    bool lives_there = home == STRATEGY_ROUTE_SHR || home == STRATEGY_ROUTE_SES;
+
+    pool_look(s, now_ms);
+    if (now_ms >= s->pool_until_ms)
         return false;
-    g->cause = hard ? STRATEGY_C_S_BAD_LIST : STRATEGY_C_S_COMPLAINTS;
-    g->evidence = hard ? &s->quarantine_evidence : &s->complaints_evidence;
-    g->no_relays = g->frozen = true;
-    g->retry_ms = now_ms + TEST_EVERY_MS;
+    hold(g, (enum strategy_cause)s->pool_cause, &s->pool_evidence,
+         lives_there && c != NULL ? half_room(c, now_ms, plan->n) : UINT32_MAX,
+         now_ms + TEST_EVERY_MS);
+    g->no_relays = !lives_there;
     return true;
 }
 
@@ -238,6 +269,7 @@ void st_guard(struct strategy_engine *e, uint32_t flow_id, const struct strategy
     struct st_stream *s = &e->streams[flow->stream];
     struct st_cell *c = bulk_cell(e, flow);
 
+    st_stream_flush(s, now_ms);
     *ret_guard =
         (struct st_guard){.cause = STRATEGY_C_V_BEST, .n_max = UINT32_MAX, .retry_ms = NEVER_MS};
     if (outage_guard(&e->providers[flow->provider], now_ms, ret_guard))
@@ -247,10 +279,10 @@ void st_guard(struct strategy_engine *e, uint32_t flow_id, const struct strategy
         return;
     }
     if (quarantine_guard(s, now_ms, ret_guard) || sender_guard(c, false, plan, now_ms, ret_guard) ||
-        complaints_guard(s, c, plan, now_ms, ret_guard) ||
+        complaints_guard(s, c, st_home_route(e, s->sender, flow->cell), plan, now_ms, ret_guard) ||
         canary_guard(e, flow, plan, now_ms, ret_guard))
         return;
-    (void)pool_guard(s, now_ms, ret_guard);
+    (void)pool_guard(e, flow, c, plan, now_ms, ret_guard);
 }
 
 void st_guard_use(struct strategy_engine *e, uint32_t flow, const struct st_guard *guard,
@@ -264,8 +296,10 @@ void st_guard_use(struct strategy_engine *e, uint32_t flow, const struct st_guar
         guard->outage->probe_left = fx_sub32(guard->outage->probe_left, n_sent);
     if (guard->cause == STRATEGY_C_S_CANARY)
         s->canary_sent = fx_add32(s->canary_sent, n_sent);
-    if (guard->test != NULL && n_sent > 0)
+    if (guard->test != NULL && n_sent > 0) {
         guard->test->test_ms = now_ms;
+        guard->test->since = (struct window50){0};
+    }
     if (c != NULL && guard->n_max != UINT32_MAX)
         c->half_tokens_q8 = fx_sub64(c->half_tokens_q8, (uint64_t)n_sent * 256);
 }

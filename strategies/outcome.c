@@ -195,10 +195,9 @@ static void apply(struct strategy_engine *e, const struct target *t, uint32_t n,
         accepted(e, t, n);
         st_outage_ok(&e->providers[t->provider], t->endpoint, t->now_ms);
     }
-    if (ok || hard)
-        st_stream_hard(e, t->stream, t->now_ms, hard ? 0 : n, hard ? n : 0);
-    if (ok || v->class == REPLY_CONTENT)
-        st_stream_content(e, t->stream, t->endpoint, t->now_ms, ok ? n : 0, ok ? 0 : n);
+    struct st_stream_batch batch = {ok ? n : 0, hard ? n : 0, v->class == REPLY_CONTENT ? n : 0};
+    if (ok || hard || v->class == REPLY_CONTENT)
+        st_stream_add(e, t->stream, t->now_ms, t->endpoint, &batch);
     faults(e, t, n, v);
     if (v->class == REPLY_GREYLIST) {
         e->flows[t->flow].grey_slot = (uint8_t)(t->slot + 1);
@@ -255,11 +254,11 @@ enum strategy_error strategy_late(struct strategy_engine *e, uint64_t now_ms,
         break;
     case STRATEGY_COMPLAINTS:
         w->n_complaints = fx_add32(w->n_complaints, n);
-        st_stream_complaints(e, t.stream, now_ms, n);
+        st_stream_complaints(e, t.stream, now_ms, t.sent_ms, n);
         break;
     case STRATEGY_HARD_BOUNCES:
         w->n_hard = fx_add32(w->n_hard, n);
-        st_stream_hard(e, t.stream, now_ms, 0, n);
+        st_stream_add(e, t.stream, now_ms, t.endpoint, &(struct st_stream_batch){.n_hard = n});
         break;
     }
     return STRATEGY_OK;

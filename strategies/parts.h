@@ -128,18 +128,23 @@ void st_guard_use(struct strategy_engine *e, uint32_t flow, const struct st_guar
 
 uint32_t st_stream_hard_ppm(const struct st_stream *s);       /* of the last 10,000 */
 uint32_t st_stream_complaints_ppm(const struct st_stream *s); /* likewise */
+void st_stream_rep_reset(struct st_stream *s);
 void st_stream_quarantine(struct st_stream *s, uint64_t now_ms, enum strategy_cause cause,
                           const struct strategy_evidence *evidence);
-void st_stream_hard(struct strategy_engine *e, uint32_t stream, uint64_t now_ms, uint32_t n_good,
-                    uint32_t n_bad);
+struct st_stream_batch {
+    uint32_t n_ok, n_hard, n_content;
+};
+/* Adds to the batch of this second; an older batch is flushed first. */
+void st_stream_add(struct strategy_engine *e, uint32_t stream, uint64_t now_ms, uint32_t endpoint,
+                   const struct st_stream_batch *batch);
+void st_stream_flush(struct st_stream *s, uint64_t now_ms);
 void st_stream_accepted(struct strategy_engine *e, uint32_t stream, uint64_t now_ms,
                         uint64_t sent_ms, uint32_t n);
-void st_stream_complaints(struct strategy_engine *e, uint32_t stream, uint64_t now_ms, uint32_t n);
-void st_stream_content(struct strategy_engine *e, uint32_t stream, uint32_t endpoint,
-                       uint64_t now_ms, uint32_t n_good, uint32_t n_bad);
+void st_stream_complaints(struct strategy_engine *e, uint32_t stream, uint64_t now_ms,
+                          uint64_t sent_ms, uint32_t n);
 void st_fault_feed(struct st_fault *fault, enum strategy_signal signal, uint64_t now_ms,
                    uint64_t sent_ms, uint32_t n_good, uint32_t n_bad, const char *code);
-void st_fault_poll(struct st_fault *fault, uint64_t now_ms);
+void st_fault_poll(struct st_fault *fault, enum strategy_signal signal, uint64_t now_ms);
 
 /* ---- outage.c: a provider that is down ---- */
 

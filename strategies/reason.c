@@ -35,6 +35,16 @@ static const struct st_candidate *worst_at_home(const struct st_context *x)
     return worst;
 }
 
+/* What would take the mail that is held, were it healthy. */
+static const struct st_candidate *ailing_away(const struct st_context *x)
+{
+    for (uint32_t i = 0; i < x->n; i++) {
+        if (!x->c[i].is_home && x->c[i].is_allowed && !x->c[i].is_healthy)
+            return &x->c[i];
+    }
+    return NULL;
+}
+
 /* The relay whose quota stands in the way of mail that is held. */
 static const struct st_candidate *spent_relay(const struct st_context *x)
 {
@@ -119,8 +129,8 @@ static void say_placement(const struct strategy_engine *e, const struct st_conte
     const struct st_arm *arm = &e->arms[c->arm];
     struct strategy_evidence evidence = {.signal = STRATEGY_SIGNAL_PLACEMENT,
                                          .endpoint = c->endpoint,
-                                         .n = e->cells[x->cell].fast_expected,
-                                         .observed = e->cells[x->cell].fast_seen,
+                                         .n = arm->n_expected,
+                                         .observed = arm->n_seen,
                                          .statistic_milli = arm->index_ppm / 1000,
                                          .threshold_milli = 1000,
                                          .since_ms = x->now_ms,
@@ -173,6 +183,7 @@ void st_reason(struct strategy_engine *e, const struct st_context *x,
                const struct strategy_plan *plan, struct strategy_split *split)
 {
     const struct st_candidate *home = worst_at_home(x), *gated = most_gated(e, x);
+    const struct st_candidate *away;
     const struct st_candidate *spent = split->n_held > 0 ? spent_relay(x) : NULL;
 
     if (x->guard.cause != STRATEGY_C_V_BEST)
@@ -183,6 +194,8 @@ void st_reason(struct strategy_engine *e, const struct st_context *x,
         say_relay(e, x, spent != NULL ? spent : home, split);
     else if (home != NULL)
         say(split, home->cause, home->evidence);
+    else if (split->n_held > 0 && (away = ailing_away(x)) != NULL)
+        say(split, away->cause, away->evidence);
     else if (x->ran_into_cap)
         say_cap(e, x, plan->n, split);
     else if (gated != NULL)

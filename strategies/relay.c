@@ -16,6 +16,7 @@
 #define RELAY_OPEN_MAX_MS (12 * HOUR_MS)
 #define TRIP_FORGET_MS    DAY_MS
 #define RELAY_PROBING_MS  (30 * MINUTE_MS)
+#define WANTED_OPEN_MS    (5 * MINUTE_MS)
 #define QUOTA_WAIT_MS     HOUR_MS
 #define PRICE_MAX_PPM     20000u
 
@@ -47,7 +48,9 @@ void st_relay_poll(struct st_endpoint *relay, uint64_t now_ms)
     struct st_breaker *b = &relay->relay;
 
     roll(relay, now_ms);
-    if (b->state == BRK_OPEN && now_ms >= b->until_ms)
+    bool wanted = relay->is_wanted && now_ms - b->since_ms >= WANTED_OPEN_MS;
+    relay->is_wanted = false;
+    if (b->state == BRK_OPEN && (now_ms >= b->until_ms || wanted))
         enter(b, BRK_HALF_OPEN, now_ms, now_ms + RELAY_PROBING_MS);
     /* No bulk mail came to try it: it is taken as healthy, five failures close it again. */
     if (b->state == BRK_HALF_OPEN && now_ms >= b->until_ms)

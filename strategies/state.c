@@ -392,6 +392,9 @@ uint32_t st_path_get(struct strategy_engine *e, uint32_t endpoint, uint32_t prov
     e->paths[id].endpoint = endpoint;
     e->paths[id].provider = provider;
     e->paths[id].warmup.day = (uint32_t)(e->head.now_ms / DAY_MS);
+    e->paths[id].warmup.hour = (uint32_t)(e->head.now_ms / HOUR_MS);
+    e->paths[id].warmup.token_ms = e->head.now_ms;
+    e->paths[id].warmup.tokens_q8 = WARMUP_START * 256;
     e->paths[id].warmup.cap = e->endpoints[endpoint].is_address ? WARMUP_START : 0;
     st_map_put(&e->paths_by_key, pair_key(endpoint, provider), id);
     return id;

@@ -62,6 +62,7 @@ struct st_warmup {
     uint32_t cap;       /* mails a day; 0: not limited (relays) */
     uint32_t day, hour; /* of the counters below */
     uint32_t used_day, used_hour, used_peak_hour;
+    uint64_t tokens_q8, token_ms;                                 /* the spread over the day */
     uint32_t n_done, n_deferred, n_blocked, n_hard, n_complaints; /* of this day */
     uint32_t peak_day[7], peak_hour[7];                           /* by day modulo 7 */
     uint16_t n_idle_days;
@@ -111,6 +112,8 @@ struct st_endpoint {
     uint32_t n_fails_in_row;
     struct window50 relay_window;
     uint64_t quota_until_ms;
+    bool is_wanted; /* mail is held that it could take */
+    uint8_t n_retries;
 };
 
 struct st_sender {
@@ -137,12 +140,18 @@ struct st_stream {
     bool is_transactional;
     uint64_t last_ms;
     struct cusum hard, complaint, content;
-    uint32_t rep_n[2], rep_hard[2], rep_complaints[2]; /* the last 10,000: full and filling half */
-    struct st_cohorts accepted;                        /* for the delay of complaints */
+    uint64_t batch_ms; /* outcomes of one second are one batch */
+    uint32_t batch_ok, batch_hard, batch_content;
+    uint32_t rep_n[2], rep_hard[2]; /* the last 10,000: full and filling half */
+    uint32_t rep_trials[2], rep_complaints[2];
+    struct st_cohorts accepted;        /* for the delay of complaints */
     uint64_t folded_q16, released_q16; /* trials: of older spans; fed to the complaint detector */
     uint8_t quarantine, quarantine_cause, n_quarantines;
     uint64_t quarantine_until_ms;
     struct strategy_evidence quarantine_evidence;
+    uint8_t pool_cause; /* kept off what is shared */
+    uint64_t pool_until_ms;
+    struct strategy_evidence pool_evidence;
     bool complaints_active;
     uint64_t complaints_until_ms;
     struct strategy_evidence complaints_evidence;
@@ -157,8 +166,11 @@ struct st_stream {
 
 struct st_fault { /* of a sender at a provider */
     struct cusum cusum;
+    uint64_t batch_ms; /* outcomes of one second are one batch */
+    uint32_t batch_good, batch_bad, after_good, after_bad; /* after: sent since it was seen */
+    char code[24];
     uint8_t level;         /* 0 none, 1 half, 2 hold */
-    struct window50 since; /* outcomes of what was sent since */
+    struct window50 since; /* outcomes of what was sent since the last test */
     uint64_t since_ms, until_ms, test_ms;
     struct strategy_evidence evidence;
 };
@@ -171,7 +183,7 @@ struct st_cell {
     bool provider_eligible, provider_known;
     uint32_t demand_day, demand_peak[7];       /* new mails asked for, by day modulo 7 */
     uint64_t slow_n_q4, slow_seen_q4, slow_ms; /* baseline of opens, half-life 15 d */
-    uint32_t fast_expected, fast_seen;         /* at the last look */
+    uint32_t fast_expected[3], fast_seen[3];   /* in the newest 2, 4, 8 spans, at the last look */
     uint64_t gate_ms;
     struct st_fault domain, auth;
     uint64_t half_ms; /* what a halved stream may send: refilled since */
@@ -183,7 +195,8 @@ struct st_arm {
     uint16_t share;    /* of its natural share, 1/10000: the gate */
     int32_t index_ppm; /* placement, 1,000,000 = as the baseline */
     uint32_t index_var_ppm;
-    int32_t credit; /* parts of a mail owed to it, 1/65536 */
+    uint32_t n_expected, n_seen; /* opens that it rests on */
+    int32_t credit;              /* parts of a mail owed to it, 1/65536 */
     uint32_t path;
     bool gated;
 };
@@ -191,6 +204,7 @@ struct st_arm {
 struct st_flow {
     uint32_t stream, generation, provider, cell;
     uint64_t last_ms, wait_ms; /* bulk waits for its own addresses since; NEVER_MS: no */
+    uint8_t away_slot;         /* where the overflow went last, + 1: it stays while it is as good */
     uint8_t grey_slot;         /* 0: none, else slot + 1 */
     uint64_t grey_until_ms;
     uint32_t held_n;             /* of the last plan: they are asked for again */

@@ -7,10 +7,12 @@
  * is ordinary (0.2 %), hard bounces below 2 %, complaints below 0.1 %. 5 to 10 % deferred: the cap
  * stays; more, or blocks: it is halved. 30 idle days: start again.
  *
- * Spread: an hour takes an eighth of the cap, a start cap at least (100 mails are no clump). A day
- * that ran into this counts as used from a quarter on: mail that comes in one burst must be able to
- * qualify. A warm address - a day's need below half of its cap - also has a limit of twice the
- * peaks of its last seven days, by hour and by day: more than that is a spike.
+ * Spread: a bucket of an eighth of the cap, filled with a sixteenth of the cap an hour: mail of an
+ * office day can use the cap, and the share of the address stays the same from hour to hour. Only
+ * the first hundred of a cold address go at once. A day that emptied the bucket counts as used from
+ * an eighth on: mail that comes in one burst must be able to qualify. A warm address - a day's need
+ * below half of its cap - has a limit of twice the peaks of its last seven days instead, by hour
+ * and by day: more than that is a spike.
  */
 #include "strategies/parts.h"
 
@@ -53,7 +55,7 @@ void st_warmup_halve(struct st_warmup *w)
 
 static bool is_used_enough(const struct st_warmup *w)
 {
-    return w->used_day >= w->cap / 2 || (w->limited_today && w->used_day >= w->cap / 4);
+    return w->used_day >= w->cap / 2 || (w->limited_today && w->used_day >= w->cap / 8);
 }
 
 /* The verdict over a day on which mail was sent. */
@@ -104,25 +106,53 @@ static void close_day(struct st_warmup *w)
     w->day++;
 }
 
-void st_warmup_roll(struct st_warmup *w, uint64_t now_ms)
+static void roll_day(struct st_warmup *w, uint64_t now_ms)
 {
     uint32_t day = (uint32_t)(now_ms / DAY_MS), hour = (uint32_t)(now_ms / HOUR_MS);
 
-    if (w->hour == hour)
-        return;
-    if (w->cap == 0) {
-        w->day = day;
-        w->hour = hour;
-        return;
-    }
-    if (w->day + IDLE_DAYS_RESTART + 1 < day) { /* longer than a restart takes */
+    if (w->day + IDLE_DAYS_RESTART + 1 < day) /* longer than a restart takes */
         *w = (struct st_warmup){.cap = WARMUP_START, .day = day, .n_idle_days = IDLE_DAYS_RESTART};
-    }
     while (w->day < day)
         close_day(w);
     w->used_peak_hour = fx_max32(w->used_peak_hour, w->used_hour);
     w->used_hour = 0;
     w->hour = hour;
+}
+
+static uint32_t peak_limit(const struct st_warmup *w)
+{
+    return fx_max32(w->cap / 24, 2 * fx_min32(peak7(w->peak_hour), CAP_MAX));
+}
+
+static uint32_t bucket(const struct st_warmup *w)
+{
+    uint32_t most = w->is_warm ? fx_min32(w->cap / 8, peak_limit(w)) : w->cap / 8;
+
+    return fx_max32(most, w->is_warm ? WARMUP_START : WARMUP_START / 4);
+}
+
+static uint32_t fill_per_h(const struct st_warmup *w)
+{
+    return w->is_warm ? fx_max32(bucket(w), 1) : fx_max32(w->cap / 16, 1);
+}
+
+static void fill(struct st_warmup *w, uint64_t now_ms)
+{
+    uint64_t most = (uint64_t)bucket(w) * 256;
+    uint64_t more = fx_scale(now_ms - w->token_ms, (uint64_t)fill_per_h(w) * 256, HOUR_MS);
+
+    if (w->tokens_q8 < most)
+        w->tokens_q8 = w->tokens_q8 + more > most ? most : w->tokens_q8 + more;
+    w->token_ms = now_ms;
+}
+
+void st_warmup_roll(struct st_warmup *w, uint64_t now_ms)
+{
+    if (w->cap == 0)
+        return;
+    if (w->hour != (uint32_t)(now_ms / HOUR_MS))
+        roll_day(w, now_ms);
+    fill(w, now_ms);
 }
 
 void st_warmup_known(struct st_warmup *w, uint32_t n_per_day)
@@ -135,6 +165,7 @@ void st_warmup_known(struct st_warmup *w, uint32_t n_per_day)
         w->peak_day[i] = n_per_day;
         w->peak_hour[i] = n_per_day / 16; /* half as much again as an even hour */
     }
+    w->tokens_q8 = (uint64_t)bucket(w) * 256;
 }
 
 uint32_t st_warmup_day_limit(const struct st_warmup *w)
@@ -146,21 +177,11 @@ uint32_t st_warmup_day_limit(const struct st_warmup *w)
     return fx_min32(w->cap, fx_max32(WARMUP_START, peak > CAP_MAX ? UINT32_MAX : 2 * peak));
 }
 
-static uint32_t hour_limit(const struct st_warmup *w)
-{
-    uint32_t limit = w->cap / 8, peak = peak7(w->peak_hour);
-
-    if (w->is_warm)
-        limit = fx_min32(limit, fx_max32(w->cap / 24, 2 * fx_min32(peak, CAP_MAX)));
-    return fx_max32(limit, WARMUP_START);
-}
-
 uint32_t st_warmup_room(const struct st_warmup *w)
 {
     if (w->cap == 0)
         return UINT32_MAX;
-    return fx_min32(fx_sub32(st_warmup_day_limit(w), w->used_day),
-                    fx_sub32(hour_limit(w), w->used_hour));
+    return fx_min32(fx_sub32(st_warmup_day_limit(w), w->used_day), (uint32_t)(w->tokens_q8 / 256));
 }
 
 void st_warmup_use(struct st_warmup *w, uint32_t n)
@@ -170,6 +191,7 @@ void st_warmup_use(struct st_warmup *w, uint32_t n)
     ST_INVARIANT(n <= st_warmup_room(w)); /* I5 */
     w->used_day += n;
     w->used_hour += n;
+    w->tokens_q8 -= (uint64_t)n * 256;
     ST_INVARIANT(w->used_day <= w->cap);
 }
 
@@ -177,5 +199,5 @@ uint64_t st_warmup_next_ms(const struct st_warmup *w, uint64_t now_ms)
 {
     if (w->used_day >= st_warmup_day_limit(w))
         return (now_ms / DAY_MS + 1) * DAY_MS;
-    return (now_ms / HOUR_MS + 1) * HOUR_MS;
+    return now_ms + 10 * MINUTE_MS;
 }
