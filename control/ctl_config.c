@@ -262,8 +262,8 @@ static void parse_limits(struct ctl_parse *p)
 
 /* ---- the data plane's part --------------------------------------------------------------- */
 
-/* What the data plane is given: its own two sections, as one line with sorted keys so that its hash
- * does not depend on spacing. */
+/* What the data plane is given: its own two sections and whom to trust, as one line with sorted
+ * keys so that its hash does not depend on spacing. */
 static void make_dataplane_file(struct ctl_parse *p)
 {
     struct ctl_config *c = p->config;
@@ -272,6 +272,9 @@ static void make_dataplane_file(struct ctl_parse *p)
     (void)json_object_del(dataplane, "spawn");
     (void)json_object_set_new(file, "dataplane", dataplane);
     (void)json_object_set(file, "pools", json_object_get(p->effective, "pools"));
+    if (json_object_get(p->effective, "tls")) {
+        (void)json_object_set(file, "tls", json_object_get(p->effective, "tls"));
+    }
     c->dp_json = json_dumps(file, JSON_SORT_KEYS | JSON_COMPACT);
     INVARIANT(c->dp_json != NULL);
     c->dp_json_len = strlen(c->dp_json);
@@ -301,6 +304,7 @@ static void parse_dataplane(struct ctl_parse *p)
     json_t *rest = json_copy(p->effective), *plain = json_copy(dataplane);
     (void)json_object_del(plain, "spawn"); /* ours alone */
     (void)json_object_set_new(rest, "dataplane", plain ? plain : json_object());
+    (void)json_object_del(rest, "tls"); /* ctl_config_route.c looks at it */
     if (dataplane) {
         (void)config_get_text(p->errors, "/dataplane", dataplane, "binary", false, c->binary,
                               sizeof c->binary);

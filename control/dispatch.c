@@ -170,6 +170,9 @@ static bool add_targets(const struct ctl *ctl, struct job_draft *draft,
                 .addr = target->addr,
                 .port = (uint16_t)ctl->config.delivery.port,
                 .host = job_draft_add(draft, target->host),
+                .tls = (uint8_t)ctl->config.delivery.tls,
+                .tls_name = CHAN_NO_STRING,
+                .tlsa = CHAN_NO_STRING,
             };
         }
     }
@@ -255,7 +258,7 @@ static void plan_and_submit(struct ctl *ctl, struct ctl_job *job, struct pick *p
 static void start(struct ctl *ctl, struct ctl_job *job, const struct dns_answer *answer)
 {
     struct job_draft draft;
-    draft.n_targets = draft.strings_len = draft.site_hash = draft.route = 0;
+    draft.n_targets = draft.strings_len = draft.site_hash = draft.tls_hash = draft.route = 0;
     uint32_t sender = queue_sender(ctl->queue, &job->item);
     struct pick pick = {
         .domain = queue_domain(ctl->queue, &job->item),

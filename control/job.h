@@ -43,11 +43,12 @@ bool job_carries(const struct ctl *ctl, uint64_t message_id, uint32_t index);
 
 /* Everything of a job that a slot needs beside its body: filled by dispatch.c, copied by lanes.c.
  */
-#define JOB_STRINGS_MAX (64u << 8)
+#define JOB_STRINGS_MAX (64u * 768) /* as the data plane takes at most: dp_job.h */
 struct job_draft {
     struct chan_target targets[CHAN_TARGET_MAX];
     uint32_t n_targets;
     uint32_t needs, site_hash;
+    uint32_t tls_hash; /* of all targets' TLS policies */
     char strings[JOB_STRINGS_MAX];
     uint32_t strings_len;
     uint32_t ehlo, mail_from, site; /* offsets in strings */

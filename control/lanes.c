@@ -97,7 +97,7 @@ static void fill(const struct lane *lane, const struct ctl_job *job, const struc
     slot->messages_per_connection_max = lane->ctl->config.delivery.messages_per_connection;
     slot->idle_ms = lane->ctl->config.delivery.idle_ms;
     slot->route = draft->route;
-    slot->tls = (uint8_t)lane->ctl->config.delivery.tls;
+    slot->tls_hash = draft->tls_hash;
     memcpy(slot->targets, draft->targets, draft->n_targets * sizeof draft->targets[0]);
     slot->strings = job->strings;
     memcpy(chan_control_bytes(lane->chan, job->strings), draft->strings, draft->strings_len);

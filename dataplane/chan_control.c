@@ -202,6 +202,17 @@ uint8_t *chan_control_bytes(struct chan_control *c, struct chan_range range)
     return c->map.arena + range.offset;
 }
 
+static void no_strings(struct chan_slot *slot)
+{
+    slot->envid = CHAN_NO_STRING;
+    for (uint32_t i = 0; i < CHAN_RCPT_MAX; i++) {
+        slot->orcpt[i] = CHAN_NO_STRING;
+    }
+    for (uint32_t i = 0; i < CHAN_TARGET_MAX; i++) {
+        slot->targets[i].tls_name = slot->targets[i].tlsa = CHAN_NO_STRING;
+    }
+}
+
 bool chan_control_alloc(struct chan_control *c, uint32_t *ret_slot)
 {
     if (c->n_free == 0) {
@@ -212,6 +223,7 @@ bool chan_control_alloc(struct chan_control *c, uint32_t *ret_slot)
     uint8_t *from = (uint8_t *)slot + offsetof(struct chan_slot, message_id);
     INVARIANT(c->marks[index] == CHAN_MARK_FREE);
     memset(from, 0, sizeof *slot - offsetof(struct chan_slot, message_id));
+    no_strings(slot);
     slot->generation++;
     c->marks[index] = CHAN_MARK_HELD;
     *ret_slot = index;
@@ -283,7 +295,9 @@ bool chan_control_results_valid(const struct chan_control *c, uint32_t slot)
     INVARIANT(slot < c->map.n_slots);
     const struct chan_slot *s = &c->map.slots[slot];
     if (s->n_recipients > CHAN_RCPT_MAX || s->n_targets > CHAN_TARGET_MAX ||
-        (s->target_used > 0 && s->target_used >= s->n_targets)) {
+        (s->target_used > 0 && s->target_used >= s->n_targets) ||
+        s->end > OUTCOME_END_UNREACHABLE || s->arrival > OUTCOME_ARRIVAL_UNKNOWN ||
+        !memchr(s->tls_reason, '\0', sizeof s->tls_reason)) {
         return false;
     }
     for (uint32_t i = 0; i < s->n_recipients; i++) {

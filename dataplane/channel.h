@@ -36,10 +36,12 @@
 #include <stdatomic.h>
 
 #define CHAN_MAGIC      UINT64_C(0x57504348414e3031) /* "WPCHAN01" */
-#define CHAN_VERSION    2u
+#define CHAN_VERSION    3u
 #define CHAN_RCPT_MAX   32u /* recipients of one job */
 #define CHAN_TARGET_MAX 8u  /* addresses of MX hosts in one job, in the order to try them */
 #define CHAN_TEXT_MAX   256u
+#define CHAN_REASON_MAX 96u
+#define CHAN_NO_STRING  UINT32_MAX /* in the place of an offset: there is none */
 
 enum chan_job_state { CHAN_FREE, CHAN_QUEUED, CHAN_STARTED, CHAN_DOT_SENT, CHAN_DONE };
 
@@ -48,11 +50,33 @@ struct chan_range {
     uint64_t len;
 };
 
+/* What TLS a target is to have. A key of TLS policy data (tls_key) is made by control with a
+ * secret: two targets with one key ask the same of the peer, so they may share connections. */
+#define CHAN_TLS_MAP(X)                                                                            \
+    X(NONE, "none")                                                                                \
+    X(MAY, "may")         /* where it is offered and works; else in clear (RFC 7435) */            \
+    X(TEST, "sts-test")   /* as may; what VERIFY would say is noted (RFC 8461 5, "testing") */     \
+    X(ENCRYPT, "encrypt") /* not in clear; nobody is verified */                                   \
+    X(VERIFY, "verify")   /* a trusted certificate for tls_name (RFC 8461 4.1) */                  \
+    X(DANE, "dane")       /* one that matches a TLSA record (RFC 7672) */
+
+enum chan_tls {
+#define X(name, text) CHAN_TLS_##name,
+    CHAN_TLS_MAP(X)
+#undef X
+        CHAN_N_TLS
+};
+
 struct chan_target {
     struct ip_addr addr;
-    uint8_t pad;
+    uint8_t tls; /* enum chan_tls */
     uint16_t port;
-    uint32_t host; /* offset of the MX host name in the strings range */
+    uint32_t host;     /* offset of the MX host name in the strings range */
+    uint32_t tls_name; /* of the name to ask for and to verify; TLSA base domain; or CHAN_NO_STRING:
+                          the host */
+    uint32_t tlsa;     /* DANE: of its records, "3 1 1 0a1b...;2 0 1 ..." (RFC 6698 2.2), else
+                          CHAN_NO_STRING */
+    uint32_t tls_key;
 };
 
 struct chan_result {
@@ -64,11 +88,20 @@ struct chan_result {
     char text[CHAN_TEXT_MAX]; /* printable, NUL-terminated */
 };
 
-#define CHAN_NEED_8BITMIME 1u
-#define CHAN_NEED_SMTPUTF8 2u
+#define CHAN_NEED_8BITMIME   1u
+#define CHAN_NEED_SMTPUTF8   2u
+#define CHAN_NEED_REQUIRETLS 4u /* RFC 8689 */
 
-/* What TLS a job wants of its connection (RFC 7435: may). */
-enum chan_tls { CHAN_TLS_NONE, CHAN_TLS_MAY };
+#define CHAN_USE_CHUNKING 1u /* BDAT where it is offered (RFC 3030) */
+
+/* How TLS went with a target, from the first job that tried it on a new connection: counted for
+ * TLS-RPT, which counts sessions. */
+struct chan_tls_result {
+    uint8_t tried;   /* 1: a new connection came as far as EHLO */
+    uint8_t version; /* 0: in clear, 2: TLS 1.2, 3: TLS 1.3 */
+    uint8_t verified;
+    uint8_t failure; /* enum tls_failure; also beside a version (TEST) */
+};
 
 struct chan_slot {
     _Atomic uint32_t state; /* enum chan_job_state */
@@ -80,10 +113,12 @@ struct chan_slot {
     struct ip_addr source; /* one of this lane's addresses */
     uint8_t n_targets;
     uint8_t n_recipients;
-    uint8_t tls;                          /* enum chan_tls */
-    uint32_t needs;                       /* CHAN_NEED_* */
-    uint32_t site_hash;                   /* sessions are shared between jobs of the same site */
-    uint32_t connections_max;             /* per (source, site); >= 1 */
+    uint8_t ret;              /* enum smtp_ret: RFC 3461 4.3 */
+    uint32_t needs;           /* CHAN_NEED_* */
+    uint32_t use;             /* CHAN_USE_* */
+    uint32_t site_hash;       /* sessions are shared between jobs of the same site ... */
+    uint32_t tls_hash;        /* ... and the same TLS policy */
+    uint32_t connections_max; /* per (source, site); >= 1 */
     uint32_t messages_per_connection_max; /* >= 1 */
     uint32_t idle_ms; /* how long a session waits for another message before QUIT */
     struct chan_target targets[CHAN_TARGET_MAX];
@@ -92,7 +127,10 @@ struct chan_slot {
     uint32_t mail_from;        /* "" is the null return path */
     uint32_t site;             /* destination site (rolled-up MX or domain), for counters */
     uint32_t route;            /* name of a relay; unused by the data plane's lanes */
+    uint32_t envid;            /* RFC 3461 4.4, not encoded; or CHAN_NO_STRING */
     uint32_t recipients[CHAN_RCPT_MAX];
+    uint32_t orcpt[CHAN_RCPT_MAX];           /* "rfc822;..." (RFC 3461 4.2); or CHAN_NO_STRING */
+    uint8_t notify[CHAN_RCPT_MAX];           /* SMTP_NOTIFY_* (RFC 3461 4.1) */
     uint32_t recipient_index[CHAN_RCPT_MAX]; /* index of the recipient in its message */
     uint32_t attempt[CHAN_RCPT_MAX];         /* number of this attempt, for idempotent outcomes */
     struct chan_range prefix;                /* header fields made for this route; len 0: none */
@@ -106,9 +144,17 @@ struct chan_slot {
     uint16_t peer_port;
     uint32_t target_used;        /* index of peer in targets */
     uint32_t syn_rtt_us, rtt_us; /* 0: not measured */
-    uint32_t retransmissions;
-    uint32_t reused;     /* 1: on a connection that carried messages before */
-    uint64_t bytes_sent; /* of the transaction, stuffing included */
+    uint32_t retransmissions;    /* while it was under way */
+    uint32_t zero_window_ms;     /* time that the peer let nothing be sent, likewise */
+    uint32_t extensions;         /* SMTP_EXT_* that the server offers */
+    uint32_t reused;             /* 1: on a connection that carried messages before */
+    uint64_t bytes_sent;         /* of the transaction, stuffing included */
+    uint8_t end;                 /* enum outcome_end */
+    uint8_t arrival;             /* enum outcome_arrival */
+    uint8_t tls_verified;        /* 1: the peer is who the policy wants */
+    uint8_t pad_end;
+    struct chan_tls_result tls_results[CHAN_TARGET_MAX];
+    char tls_reason[CHAN_REASON_MAX]; /* of the last failure; printable, NUL-terminated */
     struct chan_result results[CHAN_RCPT_MAX];
 };
 
@@ -172,7 +218,7 @@ struct chan_header {
 };
 
 static_assert(sizeof(struct ip_addr) == 17, "channel layout");
-static_assert(sizeof(struct chan_target) == 24, "channel layout");
+static_assert(sizeof(struct chan_target) == 36, "channel layout");
 static_assert(sizeof(struct chan_result) == 264, "channel layout");
 static_assert(offsetof(struct chan_slot, message_id) == 8, "channel layout");
 static_assert(sizeof(struct chan_slot) % 8 == 0, "channel layout");

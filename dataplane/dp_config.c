@@ -320,6 +320,10 @@ bool dp_config_parse(json_t *root, struct dp_config *ret_config, struct config_e
     }
     config_expand_addresses(&p);
     free(p.specs);
+    if (json_is_object(member(root, "tls"))) {
+        (void)config_get_text(errors, "/tls", member(root, "tls"), "ca_file", false,
+                              ret_config->tls_ca_file, sizeof ret_config->tls_ca_file);
+    }
     return errors->count == p.errors_before;
 }
 

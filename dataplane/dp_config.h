@@ -62,9 +62,10 @@ struct dp_config {
     bool huge_pages;            /* default false: EAL runs with --no-huge */
     uint32_t memory_mb;         /* EAL memory without huge pages, default 256 */
     char eal_extra[512];        /* "eal": further EAL arguments */
+    char tls_ca_file[1024];     /* root["tls"]["ca_file"]; "": the system's */
 };
 
-/* Parses root["dataplane"] and root["pools"]; other keys of root are not looked at. An address in
+/* Parses root["dataplane"], root["pools"] and root["tls"]["ca_file"]; other keys of root are not looked at. An address in
  * two places, a queue twice, an lcore twice, an address outside its port's prefix, a pool that does
  * not exist are errors. Without root["dataplane"] there are no ports, which is no error here.
  *

@@ -1,6 +1,8 @@
 /* dp_job.c - see dp_job.h. */
 #include "dataplane/dp_job.h"
 
+#include "dataplane/tlsa_text.h"
+
 /* The part of a slot that control writes, read once. */
 struct job_view {
     struct chan_slot fixed; /* up to started_ns; the rest is not read */
@@ -44,10 +46,8 @@ static const char *check_fixed(const struct job_view *v)
     if (s->connections_max < 1 || s->messages_per_connection_max < 1) {
         return "job: a connection limit of zero";
     }
-    if (s->tls > CHAN_TLS_MAY) {
-        return "job: unknown TLS policy";
-    }
-    if ((s->needs & ~(CHAN_NEED_8BITMIME | CHAN_NEED_SMTPUTF8)) != 0) {
+    if ((s->needs & ~(CHAN_NEED_8BITMIME | CHAN_NEED_SMTPUTF8 | CHAN_NEED_REQUIRETLS)) != 0 ||
+        (s->use & ~CHAN_USE_CHUNKING) != 0 || s->ret > SMTP_RET_HDRS) {
         return "job: unknown needs";
     }
     if (!source_known(v->limits, &s->source)) {
@@ -113,16 +113,50 @@ static const char *take_names(struct job_view *v)
     return job->mail_from ? NULL : "job: bad return path";
 }
 
+/* A string that may be missing. False: it is there, and bad. */
+static bool optional_at(const struct job_view *v, uint32_t offset, size_t max,
+                        const char **ret_text)
+{
+    *ret_text = offset == CHAN_NO_STRING ? NULL : string_at(v, offset, max);
+    return *ret_text || offset == CHAN_NO_STRING;
+}
+
+/* Whether DSN parameters keep to their grammar the engine knows: see the end of dp_job_parse(). */
 static const char *take_recipients(struct job_view *v)
 {
+    struct smtp_transaction *t = &v->job->transaction;
+    if (!optional_at(v, v->fixed.envid, SMTP_ENVID_MAX, &t->envid)) {
+        return "job: bad ENVID";
+    }
     for (uint32_t i = 0; i < v->fixed.n_recipients; i++) {
-        const char *address = mailbox_at(v, v->fixed.recipients[i]);
-        if (!address || address[0] == '\0') {
+        struct smtp_recipient *r = &v->job->recipients[i];
+        const char *orcpt;
+        *r = (struct smtp_recipient){.address = mailbox_at(v, v->fixed.recipients[i]),
+                                     .notify = v->fixed.notify[i]};
+        if (!r->address || r->address[0] == '\0') {
             return "job: bad recipient address";
         }
-        v->job->recipients[i] = (struct smtp_recipient){.address = address};
+        if (!optional_at(v, v->fixed.orcpt[i], SMTP_ORCPT_MAX, &orcpt)) {
+            return "job: bad ORCPT";
+        }
+        r->orcpt = orcpt;
     }
     return NULL;
+}
+
+static bool take_tls(const struct job_view *v, const struct chan_target *from,
+                     struct dp_job_target *to)
+{
+    const char *name;
+    struct tlsa_set set;
+    if (from->tls >= CHAN_N_TLS || !optional_at(v, from->tls_name, SMTP_NAME_MAX - 1, &name) ||
+        !optional_at(v, from->tlsa, TLSA_TEXT_MAX, &to->tlsa)) {
+        return false;
+    }
+    to->tls = from->tls;
+    to->tls_key = from->tls_key;
+    to->tls_name = name ? name : to->host;
+    return to->tls != CHAN_TLS_DANE || (to->tlsa && tlsa_text_read(to->tlsa, &set));
 }
 
 static const char *take_targets(struct job_view *v)
@@ -135,6 +169,9 @@ static const char *take_targets(struct job_view *v)
         to->host = string_at(v, from->host, SMTP_NAME_MAX - 1);
         if ((to->addr.family != 4 && to->addr.family != 6) || to->port == 0 || !to->host) {
             return "job: bad target";
+        }
+        if (!take_tls(v, from, to)) {
+            return "job: bad TLS policy";
         }
     }
     return NULL;
@@ -202,12 +239,15 @@ static void fill_fixed(struct job_view *v, uint32_t slot)
     job->idle_ms = s->idle_ms;
     job->source = s->source;
     job->n_targets = s->n_targets;
-    job->tls = s->tls;
+    job->tls_hash = s->tls_hash;
+    job->use = s->use;
     job->transaction.mail_from = job->mail_from;
     job->transaction.recipients = job->recipients;
     job->transaction.n_recipients = s->n_recipients;
+    job->transaction.ret = s->ret;
     job->transaction.needs = (s->needs & CHAN_NEED_8BITMIME ? SMTP_NEED_8BITMIME : 0) |
-                             (s->needs & CHAN_NEED_SMTPUTF8 ? SMTP_NEED_SMTPUTF8 : 0);
+                             (s->needs & CHAN_NEED_SMTPUTF8 ? SMTP_NEED_SMTPUTF8 : 0) |
+                             (s->needs & CHAN_NEED_REQUIRETLS ? SMTP_NEED_REQUIRETLS : 0);
 }
 
 const char *dp_job_parse(const struct chan_slot *chan_slot, uint32_t slot,
@@ -223,8 +263,9 @@ const char *dp_job_parse(const struct chan_slot *chan_slot, uint32_t slot,
     for (size_t i = 0; !why && i < sizeof steps / sizeof steps[0]; i++) {
         why = steps[i](&v);
     }
-    if (!why) {
-        fill_fixed(&v, slot);
+    if (why) {
+        return why;
     }
-    return why;
+    fill_fixed(&v, slot);
+    return smtp_transaction_valid(&ret_job->transaction) ? NULL : "job: bad DSN parameters";
 }

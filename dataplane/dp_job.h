@@ -16,34 +16,39 @@
 #include "dataplane/smtp_client.h"
 #include "tcp/utcp.h"
 
-#define DP_JOB_STRINGS_MAX 16384u /* bytes of all strings of a job */
+#define DP_JOB_STRINGS_MAX 49152u /* bytes of all strings of a job */
 #define DP_JOB_BODY_MAX    UINT32_MAX
 #define DP_JOB_NONE        UINT32_MAX
 
 struct dp_job_target {
     struct ip_addr addr;
     uint16_t port;
-    const char *host;
+    uint8_t tls; /* enum chan_tls */
+    uint32_t tls_key;
+    const char *host, *tls_name;
+    const char *tlsa; /* of CHAN_TLS_DANE */
 };
 
 struct dp_job {
     /* What dp_job_parse() fills in. */
     uint32_t slot;
-    uint32_t site_hash;
+    uint32_t site_hash, tls_hash;
+    uint32_t use; /* CHAN_USE_* */
     uint32_t connections_max, messages_per_connection_max, idle_ms;
     struct ip_addr source;
     uint8_t n_targets;
-    uint8_t tls; /* enum chan_tls */
     struct dp_job_target targets[CHAN_TARGET_MAX];
     const char *ehlo, *mail_from, *site;
     struct smtp_transaction transaction;
     struct utcp_extent body, prefix; /* refs 0; .data and .len are set */
 
     /* What the session manager keeps (dp_session.c); zero after dp_job_parse(). */
-    uint32_t next;       /* of the waiting queue that it stands in */
-    uint32_t target;     /* index of the target to try, or tried now */
-    bool live;           /* taken from the channel and not yet DONE */
-    bool clear;          /* TLS broke: it goes without */
+    uint32_t next;   /* of the waiting queue that it stands in */
+    uint32_t target; /* index of the target to try, or tried now */
+    bool live;       /* taken from the channel and not yet DONE */
+    uint32_t clear;  /* bits of targets with which TLS broke: they go without */
+    bool unreached;  /* a target before this one could not be talked to */
+    enum outcome_arrival arrival;
     bool fresh_only;     /* must not go on a used connection again */
     bool started;        /* a transaction runs or has ended */
     bool finished;       /* results are final; waits for its extents */

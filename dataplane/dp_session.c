@@ -85,6 +85,7 @@ void dp_sessions_stop(struct dp_sessions *m, uint64_t now_ns)
     for (uint32_t i = 0; i < m->config.sessions_max; i++) {
         if (m->sessions[i].state != DP_SESSION_FREE) {
             utcp_abort(m->config.tcp, now_ns, m->sessions[i].conn);
+            dp_session_tls_end(&m->sessions[i]);
         }
     }
 }

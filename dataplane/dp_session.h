@@ -8,20 +8,23 @@
  *     dp_sessions_tcp_events()   after utcp_input() and utcp_on_deadline()
  *     dp_sessions_on_deadline()  timers
  *
- * Sessions are kept per (source address, site). A job takes an idle session of its pair when that
- * is connected to one of the job's targets; otherwise a new connection is opened while there are
- * fewer than the job's connections_max; otherwise it waits in the pair's queue. A session ends with
- * QUIT when it was idle for idle_ms or has carried messages_per_connection_max messages.
+ * Sessions are kept in groups of (source address, site, TLS policy). A job takes an idle session of
+ * its group when that is connected to one of the job's targets, with the TLS that this target is to
+ * have; otherwise a new connection is opened while there are fewer than the job's connections_max;
+ * otherwise it waits in the group's queue. A session ends with QUIT when it was idle for idle_ms or
+ * has carried messages_per_connection_max messages.
  *
  * Targets are tried in order. A session-level failure before MAIL was answered (no connection,
- * greeting or EHLO refused, connection lost) goes on to the job's next target; after the last one
- * the job is deferred with that failure. A reused connection that breaks so early says nothing
+ * greeting or EHLO refused, TLS not as the policy wants it, connection lost), a 4xx to MAIL, and a
+ * server that lacks an extension that the message needs go on to the job's next target; after the
+ * last one that is the job's outcome. A reused connection that breaks so early says nothing
  * about the server: the job goes once more, on a fresh connection. When the last target failed and
  * the pair has no working session, the jobs waiting for the same targets are deferred too (stage
  * LOCAL: they were not tried), so that a dead site does not hold slots for hours.
  *
- * A job whose policy is CHAN_TLS_MAY gets STARTTLS where the server offers it. When the handshake
- * breaks it goes once more, on a fresh connection in clear (RFC 7435), and that is counted.
+ * Under CHAN_TLS_MAY and CHAN_TLS_TEST STARTTLS is used where the server offers it. When the
+ * handshake breaks the job goes to the same target once more, on a fresh connection in clear (RFC
+ * 7435), and that is counted. Under the other policies nothing is said in clear but EHLO and QUIT.
  *
  * A slot becomes DONE only when TCP has let go of its body: control reuses the arena then.
  */

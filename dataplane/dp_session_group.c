@@ -21,10 +21,11 @@ void dp_groups_init(struct dp_sessions *m)
     m->ready = m->starved = (struct dp_group_queue){DP_NONE, DP_NONE};
 }
 
-/* Both parts of the key come from control, so this need not stand against an attacker. */
-static uint32_t *bucket_of(struct dp_sessions *m, const struct ip_addr *source, uint32_t site_hash)
+/* All parts of the key come from control, so this need not stand against an attacker. */
+static uint32_t *bucket_of(struct dp_sessions *m, const struct ip_addr *source, uint32_t site_hash,
+                           uint32_t tls_hash)
 {
-    uint64_t hash = site_hash;
+    uint64_t hash = (uint64_t)tls_hash << 32 | site_hash;
     for (size_t i = 0; i < sizeof source->bytes; i += 4) {
         hash = (hash ^ be32_get(source->bytes + i)) * UINT64_C(0x9e3779b97f4a7c15);
         hash ^= hash >> 29;
@@ -32,12 +33,13 @@ static uint32_t *bucket_of(struct dp_sessions *m, const struct ip_addr *source, 
     return &m->buckets[hash & (m->n_buckets - 1)];
 }
 
-uint32_t dp_group_get(struct dp_sessions *m, const struct ip_addr *source, uint32_t site_hash)
+uint32_t dp_group_get(struct dp_sessions *m, const struct dp_job *job)
 {
-    uint32_t *bucket = bucket_of(m, source, site_hash);
+    uint32_t *bucket = bucket_of(m, &job->source, job->site_hash, job->tls_hash);
     for (uint32_t i = *bucket; i != DP_NONE; i = m->groups[i].hash_next) {
         struct dp_group *g = &m->groups[i];
-        if (g->site_hash == site_hash && ip_addr_equal(&g->source, source)) {
+        if (g->site_hash == job->site_hash && g->tls_hash == job->tls_hash &&
+            ip_addr_equal(&g->source, &job->source)) {
             return i;
         }
     }
@@ -47,8 +49,9 @@ uint32_t dp_group_get(struct dp_sessions *m, const struct ip_addr *source, uint3
     struct dp_group *g = &m->groups[index];
     m->groups_free = g->hash_next;
     *g = (struct dp_group){
-        .source = *source,
-        .site_hash = site_hash,
+        .source = job->source,
+        .site_hash = job->site_hash,
+        .tls_hash = job->tls_hash,
         .hash_next = *bucket,
         .idle_first = DP_NONE,
         .waiting_first = DP_NONE,
@@ -65,7 +68,7 @@ static void group_free_if_empty(struct dp_sessions *m, uint32_t index)
     if (g->n_sessions > 0 || g->waiting_first != DP_NONE || g->list != DP_GROUP_OFF) {
         return;
     }
-    uint32_t *at = bucket_of(m, &g->source, g->site_hash);
+    uint32_t *at = bucket_of(m, &g->source, g->site_hash, g->tls_hash);
     while (*at != index) {
         INVARIANT(*at != DP_NONE);
         at = &m->groups[*at].hash_next;
@@ -209,7 +212,7 @@ static struct dp_session *idle_for(struct dp_sessions *m, const struct dp_group 
                                    const struct dp_job *job)
 {
     for (uint32_t i = g->idle_first; i != DP_NONE; i = m->sessions[i].idle.next) {
-        if (dp_session_serves(&m->sessions[i], job)) {
+        if (dp_session_serves(&m->sessions[i], job) < job->n_targets) {
             return &m->sessions[i];
         }
     }

@@ -1,11 +1,6 @@
 /* dp_session_job.c - a job's way through the session manager. See dp_session_private.h. */
 #include "dataplane/dp_session_private.h"
 
-static struct chan_slot *slot_of(struct dp_job *job)
-{
-    return chan_lane_slot(job->owner->config.channel, job->slot);
-}
-
 static uint64_t realtime(const struct dp_sessions *m, uint64_t now_ns)
 {
     return now_ns + (uint64_t)m->realtime_offset_ns;
@@ -84,7 +79,7 @@ void dp_job_arrive(struct dp_sessions *m, uint64_t now_ns, uint32_t slot)
         dp_job_hand_back(job, now_ns);
         return;
     }
-    dp_group_wait(m, dp_group_get(m, &job->source, job->site_hash), job, false);
+    dp_group_wait(m, dp_group_get(m, job), job, false);
 }
 
 /* ---- running ----------------------------------------------------------------------------- */
@@ -92,7 +87,7 @@ void dp_job_arrive(struct dp_sessions *m, uint64_t now_ns, uint32_t slot)
 void dp_job_start(struct dp_sessions *m, uint64_t now_ns, struct dp_job *job,
                   const struct dp_session *s)
 {
-    struct chan_slot *slot = slot_of(job);
+    struct chan_slot *slot = dp_job_slot(m, job);
     extents_hold(job);
     if (!job->started) {
         job->started = true;
@@ -103,28 +98,6 @@ void dp_job_start(struct dp_sessions *m, uint64_t now_ns, struct dp_job *job,
     slot->reused = s->messages > 1;
     m->config.counters->sessions_reused += s->messages > 1;
     chan_lane_set_state(m->config.channel, job->slot, CHAN_STARTED);
-}
-
-/* As the slot has it. */
-static uint8_t tls_version(const struct dp_session *s)
-{
-    const char *version = s->tls_on ? tls_client_result(&s->tls)->version : NULL;
-    return !version ? 0 : strcmp(version, "TLSv1.3") == 0 ? 3 : 2;
-}
-
-void dp_job_note_path(struct dp_job *job, uint64_t now_ns, const struct dp_session *s)
-{
-    struct chan_slot *slot = slot_of(job);
-    struct utcp_info info;
-    slot->peer = s->peer;
-    slot->peer_port = s->peer_port;
-    slot->target_used = job->target;
-    slot->tls_version = tls_version(s);
-    if (utcp_info(job->owner->config.tcp, now_ns, s->conn, &info)) {
-        slot->syn_rtt_us = info.syn_rtt_us;
-        slot->rtt_us = info.rtt_us_smoothed;
-        slot->retransmissions = info.retransmissions - s->retransmissions;
-    }
 }
 
 static void write_result(struct chan_result *to, const struct smtp_recipient *from)
@@ -160,12 +133,27 @@ static void count_result(struct chan_counters *counters, enum outcome_kind kind)
     }
 }
 
+/* A message whose end never left is not doubtful: it is as any that could not be sent. */
+static bool settle_doubt(struct dp_job *job)
+{
+    bool doubtful = false;
+    for (uint32_t i = 0; i < job->transaction.n_recipients; i++) {
+        struct smtp_recipient *r = &job->recipients[i];
+        if (r->kind == OUTCOME_DOUBTFUL && job->arrival == OUTCOME_ARRIVAL_NEVER) {
+            r->kind = OUTCOME_DEFERRED;
+        }
+        doubtful |= r->kind == OUTCOME_DOUBTFUL;
+    }
+    return doubtful || job->arrival == OUTCOME_ARRIVAL_NEVER;
+}
+
 /* The slot is as control gave it but for its own fields, so n comes from our copy. */
 void dp_job_finish(struct dp_job *job, uint64_t now_ns)
 {
     struct dp_sessions *m = job->owner;
-    struct chan_slot *slot = slot_of(job);
+    struct chan_slot *slot = dp_job_slot(job->owner, job);
     INVARIANT(!job->finished);
+    slot->arrival = settle_doubt(job) ? (uint8_t)job->arrival : OUTCOME_ARRIVAL_NONE;
     for (uint32_t i = 0; i < job->transaction.n_recipients; i++) {
         INVARIANT_HOT(job->recipients[i].kind != OUTCOME_NONE);
         write_result(&slot->results[i], &job->recipients[i]);
@@ -257,6 +245,7 @@ void dp_job_next_target(struct dp_job *job, uint64_t now_ns, uint32_t group,
 {
     struct dp_sessions *m = job->owner;
     undo_start(job);
+    job->unreached = true;
     job->target++;
     if (job->target < job->n_targets) {
         dp_group_wait(m, group, job, true);
@@ -269,10 +258,35 @@ void dp_job_next_target(struct dp_job *job, uint64_t now_ns, uint32_t group,
     }
 }
 
-void dp_job_again(struct dp_job *job, uint32_t group)
+void dp_job_again(struct dp_job *job, uint32_t group, uint32_t target)
 {
     undo_start(job);
     job->fresh_only = true;
-    job->target = 0;
+    job->target = target;
     dp_group_wait(job->owner, group, job, true);
+}
+
+/* Every recipient had a 4xx to MAIL, or the server offers too little. */
+static bool may_be_better_elsewhere(const struct dp_job *job, bool lacked)
+{
+    const struct smtp_recipient *first = &job->recipients[0];
+    return lacked || (first->kind == OUTCOME_DEFERRED && first->reply.stage == OUTCOME_STAGE_MAIL &&
+                      first->reply.code > 0);
+}
+
+bool dp_job_try_elsewhere(struct dp_job *job, uint32_t group, bool lacked)
+{
+    if (!may_be_better_elsewhere(job, lacked)) {
+        return false;
+    }
+    if (job->target + 1 < job->n_targets) {
+        undo_start(job);
+        job->target++;
+        dp_group_wait(job->owner, group, job, true);
+        return true;
+    }
+    for (uint32_t i = 0; lacked && job->unreached && i < job->transaction.n_recipients; i++) {
+        job->recipients[i].kind = OUTCOME_DEFERRED; /* a target that was away may offer it */
+    }
+    return false;
 }

@@ -3,17 +3,20 @@
  *
  *     dp_session.c        the manager: entry points, modes, events
  *     dp_session_group.c  groups (source, site): queues of waiting jobs, idle sessions, dispatch
+ *     dp_session_open.c   a connection for a job: a new one, or one that is there
  *     dp_session_smtp.c   one session: TCP below, the SMTP engine above
  *     dp_session_send.c   its output: commands copied, the body by reference
  *     dp_session_tls.c    TLS between the two: records go out by reference
  *     dp_session_job.c    one job: targets, results, handing back
+ *     dp_session_evidence.c  what the connection knows, for the slot: path, TLS, whether it arrived
  *
  * States of a session; dp_session_enter() alone writes .state:
  *
- *     FREE --dp_session_open--> CONNECTING --on_connected--> BUSY <--dp_session_start/finish-->
- * IDLE |                          |                                  | |
- * +------------quit------------> QUITTING v                          v v FREE
- * <------------------dp_session_end------------------------+
+ *     FREE       --dp_session_open()--> CONNECTING
+ *     CONNECTING --on_connected()-----> BUSY
+ *     BUSY       --transaction_done()-> IDLE        --dp_session_reuse()-> BUSY
+ *     BUSY, IDLE --quit_begin()-------> QUITTING
+ *     all        --session_end()------> FREE
  *
  *     state       job  conn  engine           group->n_sessions   lists
  *     FREE        -    -     -                no                  free list
@@ -69,6 +72,9 @@ struct dp_session {
     uint64_t look_ns;         /* when to look again, while unacked */
     bool unacked;             /* bytes were sent that may still be unacknowledged */
     uint32_t retransmissions; /* of utcp_info, when the transaction began */
+    uint64_t zero_window_ns;  /* likewise */
+    uint64_t dot_end;         /* of the stream: behind the end of the message; 0: TCP has it not */
+    enum outcome_end end;
     struct ip_addr peer;
     uint16_t peer_port;
     uint32_t next_free;
@@ -77,22 +83,24 @@ struct dp_session {
     bool working;        /* greeted and EHLO done: counted in group->n_working */
     char ehlo[SMTP_NAME_MAX];
     struct smtp_client client;
-    struct smtp_piece held; /* what TCP (or TLS) had no room for; len 0: nothing */
-    uint8_t tls_policy;     /* enum chan_tls that it was opened with */
-    bool tls_on;            /* tls stands between client and conn */
-    bool tls_failed;        /* the handshake broke */
-    bool tls_starved;       /* no block was free: look again soon */
-    uint64_t starved_ns;    /* when that was noticed last */
+    struct smtp_piece held;   /* what TCP (or TLS) had no room for; len 0: nothing */
+    enum chan_tls tls_policy; /* that it was opened with */
+    uint32_t tls_key;         /* of that target */
+    bool tls_on;              /* tls stands between client and conn */
+    bool tls_noted;           /* how TLS went is in the slot of the first job */
+    bool tls_failed;          /* the handshake broke */
+    bool tls_starved;         /* no block was free: look again soon */
+    uint64_t starved_ns;      /* when that was noticed last */
     struct tls_client tls;
     struct tls_block *tls_block; /* that TCP had no room for */
-    uint8_t held_bytes[SMTP_OUT_MAX];
+    uint8_t held_bytes[SMTP_COMMAND_MAX];
 };
 
 enum dp_group_list { DP_GROUP_OFF, DP_GROUP_READY, DP_GROUP_STARVED };
 
 struct dp_group {
     struct ip_addr source;
-    uint32_t site_hash;
+    uint32_t site_hash, tls_hash;
     uint32_t hash_next; /* in its bucket, or in the free list */
     uint32_t n_sessions;
     uint32_t n_working;  /* of them: greeted and EHLO done at least once */
@@ -143,8 +151,8 @@ struct dp_failure {
 /* ---- dp_session_group.c ------------------------------------------------------------------ */
 
 void dp_groups_init(struct dp_sessions *m);
-/* The group of the pair, made when there is none. There are always enough. */
-uint32_t dp_group_get(struct dp_sessions *m, const struct ip_addr *source, uint32_t site_hash);
+/* The group of the job, made when there is none. There are always enough. */
+uint32_t dp_group_get(struct dp_sessions *m, const struct dp_job *job);
 void dp_group_wait(struct dp_sessions *m, uint32_t group, struct dp_job *job, bool first);
 /* The first waiting job, or null; dp_group_pop() takes it out. */
 struct dp_job *dp_group_peek(struct dp_sessions *m, uint32_t group);
@@ -160,14 +168,25 @@ void dp_group_wake_all(struct dp_sessions *m);
 void dp_idle_add(struct dp_sessions *m, struct dp_session *s);
 void dp_idle_remove(struct dp_sessions *m, struct dp_session *s);
 
-/* ---- dp_session_smtp.c ------------------------------------------------------------------- */
+/* ---- dp_session_open.c ------------------------------------------------------------------- */
 
 /* Opens a connection for the job. UTCP_OK: it is bound to a new session. Otherwise nothing was
  * changed; UTCP_E_LIMIT, UTCP_E_PORTS: later; others: never to this target. */
 int dp_session_open(struct dp_sessions *m, uint64_t now_ns, uint32_t group, struct dp_job *job);
+/* The index of the target that the session may carry the job to, or n_targets: none. */
+uint32_t dp_session_serves(const struct dp_session *s, const struct dp_job *job);
+
+static inline bool dp_tls_is_opportunistic(enum chan_tls policy)
+{
+    return policy == CHAN_TLS_MAY || policy == CHAN_TLS_TEST;
+}
+
+/* ---- dp_session_smtp.c ------------------------------------------------------------------- */
+
 /* Starts the job on an idle session. False: the session is broken and has ended. */
 bool dp_session_reuse(struct dp_session *s, uint64_t now_ns, struct dp_job *job);
-bool dp_session_serves(const struct dp_session *s, const struct dp_job *job);
+void dp_session_enter(struct dp_session *s, enum dp_session_state state);
+void dp_session_arm(struct dp_session *s);
 void dp_session_quit(struct dp_session *s, uint64_t now_ns);
 void dp_session_on_event(struct dp_session *s, uint64_t now_ns, const struct utcp_event *event);
 void dp_session_on_deadline(struct dp_session *s, uint64_t now_ns);
@@ -204,8 +223,6 @@ void dp_job_arrive(struct dp_sessions *m, uint64_t now_ns, uint32_t slot);
 /* The transaction starts on s: slot STARTED, extents held. */
 void dp_job_start(struct dp_sessions *m, uint64_t now_ns, struct dp_job *job,
                   const struct dp_session *s);
-/* What the connection of s knows goes into the slot. */
-void dp_job_note_path(struct dp_job *job, uint64_t now_ns, const struct dp_session *s);
 /* The recipients' results are final. */
 void dp_job_finish(struct dp_job *job, uint64_t now_ns);
 /* The same result for all recipients. */
@@ -215,8 +232,30 @@ void dp_job_hand_back(struct dp_job *job, uint64_t now_ns);
 /* The target did not work out: waits again for the next one, or is deferred. */
 void dp_job_next_target(struct dp_job *job, uint64_t now_ns, uint32_t group,
                         const struct dp_failure *failure);
-/* Waits again for a fresh connection, from the first target on; in clear after TLS broke. */
-void dp_job_again(struct dp_job *job, uint32_t group);
+/* Waits again for a fresh connection to this target. */
+void dp_job_again(struct dp_job *job, uint32_t group, uint32_t target);
+/* The transaction ended with results that the next target may better (a 4xx to MAIL, an extension
+ * that is not offered). False: there is none, the results stand. */
+bool dp_job_try_elsewhere(struct dp_job *job, uint32_t group, bool lacked);
+
+/* ---- dp_session_evidence.c --------------------------------------------------------------- */
+
+/* A transaction begins on the connection. */
+void dp_evidence_begin(struct dp_session *s, uint64_t now_ns);
+/* TCP has the end of the message. */
+void dp_evidence_dot(struct dp_session *s, uint64_t now_ns);
+/* How the connection ended; the first word counts. */
+void dp_evidence_end(struct dp_session *s, enum outcome_end end);
+enum outcome_end dp_evidence_of_close(enum utcp_close_reason reason);
+/* What the connection of s knows goes into the slot. */
+void dp_evidence_note(struct dp_session *s, uint64_t now_ns, struct dp_job *job);
+/* How TLS went, once for each connection: EHLO is done, or it failed. */
+void dp_evidence_tls(struct dp_session *s, enum tls_failure failure, const char *reason);
+
+static inline struct chan_slot *dp_job_slot(const struct dp_sessions *m, const struct dp_job *job)
+{
+    return chan_lane_slot(m->config.channel, job->slot);
+}
 
 static inline struct dp_job *dp_job_at(struct dp_sessions *m, uint32_t slot)
 {

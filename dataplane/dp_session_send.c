@@ -66,6 +66,9 @@ static bool send_or_hold(struct dp_session *s, uint64_t now_ns, const struct smt
         return false;
     }
     s->held.len = 0;
+    if (piece->final_dot) {
+        dp_evidence_dot(s, now_ns);
+    }
     if (piece->push) {
         utcp_push(s->owner->config.tcp, now_ns, s->conn);
     }

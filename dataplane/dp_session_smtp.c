@@ -22,7 +22,7 @@ static void session_free(struct dp_session *s)
 }
 
 /* The only writer of .state. */
-static void enter(struct dp_session *s, enum dp_session_state state)
+void dp_session_enter(struct dp_session *s, enum dp_session_state state)
 {
     enum dp_session_state old = s->state;
     if (old == DP_SESSION_IDLE) {
@@ -43,7 +43,7 @@ static void enter(struct dp_session *s, enum dp_session_state state)
     }
 }
 
-static void arm(struct dp_session *s)
+void dp_session_arm(struct dp_session *s)
 {
     uint64_t due_ns = TIME_NEVER_NS;
     if (s->state == DP_SESSION_CONNECTING || s->state == DP_SESSION_IDLE) {
@@ -61,65 +61,6 @@ static void arm(struct dp_session *s)
         due_ns = s->look_ns < due_ns ? s->look_ns : due_ns;
     }
     dp_timers_set(&s->owner->timers, s->index, due_ns);
-}
-
-/* ---- beginning --------------------------------------------------------------------------- */
-
-int dp_session_open(struct dp_sessions *m, uint64_t now_ns, uint32_t group, struct dp_job *job)
-{
-    const struct dp_job_target *target = &job->targets[job->target];
-    if (m->n_free == 0) {
-        return UTCP_E_LIMIT;
-    }
-    struct dp_session *s = &m->sessions[m->free_first];
-    const struct utcp_connect request = {
-        .local = job->source,
-        .remote = target->addr,
-        .remote_port = target->port,
-        .user = s,
-    };
-    int result = utcp_connect(m->config.tcp, now_ns, &request, &s->conn);
-    if (result != UTCP_OK) {
-        return result;
-    }
-    m->free_first = s->next_free;
-    m->n_free--;
-    m->groups[group].n_sessions++;
-    m->config.counters->sessions++;
-    m->config.counters->sessions_opened++;
-    s->group = group;
-    s->job = job->slot;
-    s->messages = 0;
-    s->working = false;
-    s->idle_ms = job->idle_ms;
-    s->bytes_acked = 0;
-    s->unacked = false;
-    s->retransmissions = 0;
-    s->held.len = 0;
-    s->tls_policy = job->clear || !m->config.tls ? CHAN_TLS_NONE : job->tls;
-    s->tls_failed = s->tls_starved = false;
-    s->peer = target->addr;
-    s->peer_port = target->port;
-    s->due_ns = now_ns + m->config.connect_timeout_ms * NS_PER_MS;
-    (void)snprintf(s->ehlo, sizeof s->ehlo, "%s", job->ehlo);
-    enter(s, DP_SESSION_CONNECTING);
-    arm(s);
-    return UTCP_OK;
-}
-
-bool dp_session_serves(const struct dp_session *s, const struct dp_job *job)
-{
-    if (s->messages >= job->messages_per_connection_max ||
-        (job->clear && s->tls_policy != CHAN_TLS_NONE)) {
-        return false;
-    }
-    for (uint32_t i = 0; i < job->n_targets; i++) {
-        if (job->targets[i].port == s->peer_port &&
-            ip_addr_equal(&job->targets[i].addr, &s->peer)) {
-            return true;
-        }
-    }
-    return false;
 }
 
 /* ---- end --------------------------------------------------------------------------------- */
@@ -153,16 +94,17 @@ static void job_after_end(struct dp_session *s, uint64_t now_ns, struct dp_job *
                                        .code = reply->code,
                                        .enhanced = reply->enhanced,
                                        .text = reply->text};
-    if (s->tls_failed && smtp_client_untouched(&s->client) && !job->clear) {
+    if (s->tls_failed && smtp_client_untouched(&s->client) &&
+        dp_tls_is_opportunistic(s->tls_policy)) {
         s->owner->config.counters->tls_broken++;
-        job->clear = true;
-        dp_job_again(job, s->group);
+        job->clear |= 1u << job->target;
+        dp_job_again(job, s->group, job->target);
     } else if (!smtp_client_untouched(&s->client)) {
         dp_job_finish(job, now_ns);
     } else if (s->owner->mode == DP_DRAIN) {
         dp_job_hand_back(job, now_ns);
     } else if (s->messages > 1 && !job->fresh_only) {
-        dp_job_again(job, s->group);
+        dp_job_again(job, s->group, 0);
     } else {
         dp_job_next_target(job, now_ns, s->group, &failure);
     }
@@ -173,13 +115,13 @@ static struct dp_job *session_end(struct dp_session *s, uint64_t now_ns)
 {
     struct dp_job *job = dp_session_job(s);
     if (job) {
-        dp_job_note_path(job, now_ns, s);
+        dp_evidence_note(s, now_ns, job);
     }
     connection_end(s, now_ns, !job);
     dp_session_tls_end(s);
     working_set(s, false);
     s->job = DP_NONE;
-    enter(s, DP_SESSION_FREE);
+    dp_session_enter(s, DP_SESSION_FREE);
     return job;
 }
 
@@ -193,13 +135,10 @@ static void connect_failed(struct dp_session *s, uint64_t now_ns, const char *wh
 
 static bool transaction_start(struct dp_session *s, uint64_t now_ns, struct dp_job *job)
 {
-    struct utcp_info info;
     if (!smtp_client_start(&s->client, now_ns, &job->transaction)) {
         return false;
     }
-    if (s->messages > 0 && utcp_info(s->owner->config.tcp, now_ns, s->conn, &info)) {
-        s->retransmissions = info.retransmissions;
-    }
+    dp_evidence_begin(s, now_ns);
     s->messages++;
     s->job = job->slot;
     s->idle_ms = job->idle_ms;
@@ -209,7 +148,7 @@ static bool transaction_start(struct dp_session *s, uint64_t now_ns, struct dp_j
 
 static void quit_begin(struct dp_session *s, uint64_t now_ns)
 {
-    enter(s, DP_SESSION_QUITTING);
+    dp_session_enter(s, DP_SESSION_QUITTING);
     working_set(s, false);
     smtp_client_quit(&s->client, now_ns);
 }
@@ -220,19 +159,35 @@ static void transaction_done(struct dp_session *s, uint64_t now_ns)
     struct dp_sessions *m = s->owner;
     struct dp_job *job = dp_session_job(s);
     uint32_t messages_max = job->messages_per_connection_max;
-    dp_job_note_path(job, now_ns, s);
+    dp_evidence_note(s, now_ns, job);
     s->job = DP_NONE;
-    dp_job_finish(job, now_ns);
+    if (!dp_job_try_elsewhere(job, s->group, smtp_client_lacked(&s->client))) {
+        dp_job_finish(job, now_ns);
+    }
 
     const struct dp_job *next = dp_group_peek(m, s->group);
-    bool wanted = s->idle_ms > 0 || (next && !next->fresh_only && dp_session_serves(s, next));
+    bool wanted = s->idle_ms > 0 ||
+                  (next && !next->fresh_only && dp_session_serves(s, next) < next->n_targets);
     if (m->mode == DP_DRAIN || s->messages >= messages_max || !wanted) {
         quit_begin(s, now_ns);
         return;
     }
     s->due_ns = now_ns + s->idle_ms * NS_PER_MS;
-    enter(s, DP_SESSION_IDLE);
+    dp_session_enter(s, DP_SESSION_IDLE);
     dp_group_wake(m, s->group);
+}
+
+/* It ended before TLS was on, and nobody has said yet what was wrong with that: there is no
+ * STARTTLS where it must be, or the handshake came to a standstill. */
+static void look_at_tls(struct dp_session *s)
+{
+    const struct smtp_reply *reply = smtp_client_close_reply(&s->client);
+    if (reply->stage == OUTCOME_STAGE_STARTTLS && !smtp_client_is_secure(&s->client) &&
+        !smtp_client_protocol_error(&s->client)) {
+        s->tls_failed |= s->tls_on;
+        dp_evidence_tls(s, s->tls_on ? TLS_FAILURE_VALIDATION : TLS_FAILURE_NOT_SUPPORTED,
+                        reply->text);
+    }
 }
 
 /* Events and output of the engine until it has nothing more. The session may have ended after. */
@@ -245,6 +200,7 @@ static void run(struct dp_session *s, uint64_t now_ns)
         }
         if (events & SMTP_EV_READY && s->state != DP_SESSION_QUITTING) {
             working_set(s, true);
+            dp_evidence_tls(s, TLS_FAILURE_NONE, "");
         }
         if (events & SMTP_EV_TRANSACTION_DONE && s->job != DP_NONE) {
             transaction_done(s, now_ns);
@@ -254,6 +210,7 @@ static void run(struct dp_session *s, uint64_t now_ns)
             }
         }
         if (events & SMTP_EV_CLOSED) {
+            look_at_tls(s);
             struct dp_job *job = session_end(s, now_ns);
             if (job) {
                 job_after_end(s, now_ns, job);
@@ -267,7 +224,7 @@ static void run(struct dp_session *s, uint64_t now_ns)
         }
         if (!sent && events == 0) {
             s->starved_ns = now_ns;
-            arm(s);
+            dp_session_arm(s);
             return;
         }
     }
@@ -275,14 +232,9 @@ static void run(struct dp_session *s, uint64_t now_ns)
 
 bool dp_session_reuse(struct dp_session *s, uint64_t now_ns, struct dp_job *job)
 {
-    enter(s, DP_SESSION_BUSY);
-    for (uint32_t i = 0; i < job->n_targets; i++) {
-        if (ip_addr_equal(&job->targets[i].addr, &s->peer) &&
-            job->targets[i].port == s->peer_port) {
-            job->target = i;
-            break;
-        }
-    }
+    job->target = dp_session_serves(s, job);
+    INVARIANT(job->target < job->n_targets);
+    dp_session_enter(s, DP_SESSION_BUSY);
     if (!transaction_start(s, now_ns, job)) {
         (void)session_end(s, now_ns);
         return false;
@@ -303,11 +255,16 @@ static void on_connected(struct dp_session *s, uint64_t now_ns)
 {
     struct dp_sessions *m = s->owner;
     m->config.counters->sessions_established++;
-    const struct smtp_options options = {.tls = s->tls_policy == CHAN_TLS_MAY ? SMTP_TLS_MAY
-                                                                              : SMTP_TLS_NONE};
+    const struct dp_job *job = dp_session_job(s);
+    const struct smtp_options options = {
+        .tls = s->tls_policy == CHAN_TLS_NONE           ? SMTP_TLS_NONE
+               : dp_tls_is_opportunistic(s->tls_policy) ? SMTP_TLS_MAY
+                                                        : SMTP_TLS_MUST,
+        .chunking = (job->use & CHAN_USE_CHUNKING) != 0,
+    };
     smtp_client_init(&s->client, now_ns, s->ehlo, &m->config.timeouts);
     smtp_client_configure(&s->client, now_ns, &options);
-    enter(s, DP_SESSION_BUSY);
+    dp_session_enter(s, DP_SESSION_BUSY);
     bool started = transaction_start(s, now_ns, dp_session_job(s));
     INVARIANT(started); /* a session that has just begun takes a transaction */
 }
@@ -332,11 +289,18 @@ void dp_session_on_event(struct dp_session *s, uint64_t now_ns, const struct utc
     }
     if (s->state == DP_SESSION_CONNECTING) {
         if (event->events & UTCP_EV_CLOSED) {
+            dp_evidence_end(s, dp_evidence_of_close(event->reason));
             connect_failed(s, now_ns, utcp_close_text(event->reason));
         }
         return;
     }
     receive(s, now_ns);
+    if (event->events & UTCP_EV_EOF) {
+        dp_evidence_end(s, OUTCOME_END_FIN);
+    }
+    if (event->events & UTCP_EV_CLOSED) {
+        dp_evidence_end(s, dp_evidence_of_close(event->reason));
+    }
     if (event->events & (UTCP_EV_EOF | UTCP_EV_CLOSED)) {
         dp_session_tls_eof(s, now_ns);
     }
@@ -372,6 +336,7 @@ static void look_at_progress(struct dp_session *s, uint64_t now_ns)
 void dp_session_on_deadline(struct dp_session *s, uint64_t now_ns)
 {
     if (s->state == DP_SESSION_CONNECTING) {
+        dp_evidence_end(s, OUTCOME_END_SILENCE);
         connect_failed(s, now_ns, "connection timed out");
         return;
     }
@@ -381,6 +346,7 @@ void dp_session_on_deadline(struct dp_session *s, uint64_t now_ns)
     }
     look_at_progress(s, now_ns);
     if (smtp_client_deadline_ns(&s->client) <= now_ns) {
+        dp_evidence_end(s, OUTCOME_END_SILENCE);
         smtp_client_on_deadline(&s->client, now_ns);
     }
     run(s, now_ns);

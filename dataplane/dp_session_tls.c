@@ -1,11 +1,12 @@
 /*
- * dp_session_tls.c - TLS between the SMTP engine and TCP, opportunistic (RFC 3207, RFC 7435). See
- * dp_session_private.h.
+ * dp_session_tls.c - TLS between the SMTP engine and TCP (RFC 3207), as the policy of the target
+ * wants it. See dp_session_private.h.
  *
  * Records stand in blocks of the lane's pool. TCP sends a block by reference: its extent lies in
  * the block's owner words, and the block goes back to the pool when TCP lets go of it.
  */
 #include "dataplane/dp_session_private.h"
+#include "dataplane/tlsa_text.h"
 
 #define ROOM_BYTES_MIN 1024u /* of TCP's queue, before more is encrypted */
 #define PIECE_MAX      4000u /* plaintext of a record: one block with its header and tag */
@@ -25,13 +26,54 @@ static void block_free(struct utcp_extent *extent)
 
 /* ---- handshake --------------------------------------------------------------------------- */
 
+static enum tls_policy policy_of(enum chan_tls policy)
+{
+    switch (policy) {
+    case CHAN_TLS_DANE:
+        return TLS_POLICY_DANE;
+    case CHAN_TLS_VERIFY:
+    case CHAN_TLS_TEST:
+        return TLS_POLICY_VERIFY;
+    case CHAN_TLS_ENCRYPT:
+        return TLS_POLICY_ENCRYPT;
+    case CHAN_TLS_MAY:
+    case CHAN_TLS_NONE:
+    case CHAN_N_TLS:
+        break;
+    }
+    return TLS_POLICY_MAY;
+}
+
+static void fail(struct dp_session *s, uint64_t now_ns, enum tls_failure failure,
+                 const char *reason)
+{
+    char why[SMTP_TEXT_MAX];
+    (void)snprintf(why, sizeof why, "TLS: %s: %s", tls_failure_text(failure), reason);
+    s->tls_failed = true;
+    dp_evidence_tls(s, failure, reason);
+    smtp_client_tls_failed(&s->client, now_ns, why);
+}
+
+/* With usage 2 the certificate may also be for the domain of the recipients (RFC 7672 3.2.2). */
 void dp_session_tls_begin(struct dp_session *s, uint64_t now_ns)
 {
     const struct dp_job *job = dp_session_job(s);
+    const struct dp_job_target *target = job ? &job->targets[job->target] : NULL;
+    struct tlsa_set set = {.n = 0};
+    if (!target || !s->owner->config.tls) {
+        fail(s, now_ns, TLS_FAILURE_VALIDATION, "there is no TLS here");
+        return;
+    }
+    INVARIANT(s->tls_policy != CHAN_TLS_DANE || tlsa_text_read(target->tlsa, &set));
+    const char *names[] = {target->host, job->site};
     const struct tls_request request = {
-        .policy = TLS_POLICY_MAY,
-        .server_name =
-            job && job->targets[job->target].host[0] != '[' ? job->targets[job->target].host : NULL,
+        .policy = policy_of(s->tls_policy),
+        .testing = s->tls_policy == CHAN_TLS_TEST,
+        .server_name = target->tls_name[0] != '[' ? target->tls_name : NULL,
+        .names = names,
+        .n_names = s->tls_policy == CHAN_TLS_DANE ? 2 : 0,
+        .tlsa = set.records,
+        .n_tlsa = set.n,
         .source = s->owner->groups[s->group].source,
         .peer = s->peer,
         .peer_port = s->peer_port,
@@ -39,8 +81,7 @@ void dp_session_tls_begin(struct dp_session *s, uint64_t now_ns)
     };
     enum tls_error error = tls_client_init(&s->tls, s->owner->config.tls, now_ns, &request);
     if (error != TLS_E_OK) {
-        s->tls_failed = true;
-        smtp_client_tls_failed(&s->client, now_ns, tls_error_text(error));
+        fail(s, now_ns, TLS_FAILURE_VALIDATION, tls_error_text(error));
         return;
     }
     s->tls_on = true;
@@ -67,11 +108,7 @@ static void take_events(struct dp_session *s, uint64_t now_ns)
         smtp_client_tls_done(&s->client, now_ns, result->verified);
     }
     if (events & TLS_EV_FAILED) {
-        char why[SMTP_TEXT_MAX];
-        (void)snprintf(why, sizeof why, "TLS: %s: %s", tls_failure_text(result->failure),
-                       result->reason);
-        s->tls_failed = true;
-        smtp_client_tls_failed(&s->client, now_ns, why);
+        fail(s, now_ns, result->failure, result->reason);
     } else if (events & TLS_EV_CLOSED) {
         smtp_client_eof(&s->client, now_ns, "the server ended TLS");
     }
@@ -114,6 +151,9 @@ static bool flush(struct dp_session *s, uint64_t now_ns, bool *any)
         }
         s->tls_block = NULL; /* TCP's now */
         *any = true;
+    }
+    if (s->dot_end == 0 && s->held.len == 0 && s->held.final_dot) {
+        dp_evidence_dot(s, now_ns);
     }
     return true;
 }

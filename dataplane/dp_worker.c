@@ -110,8 +110,9 @@ static const char *lane_fill(struct dp_worker *lane, const struct dp_worker_conf
     if (!fds_get(lane)) {
         return "no more file descriptors";
     }
-    if (tls_context_new(&(struct tls_config){0}, &lane->tls) != TLS_E_OK) {
-        return "TLS cannot be set up";
+    const char *ca_file = c->config->tls_ca_file[0] ? c->config->tls_ca_file : NULL;
+    if (tls_context_new(&(struct tls_config){.ca_file = ca_file}, &lane->tls) != TLS_E_OK) {
+        return "TLS cannot be set up; is /tls/ca_file a file of certificates?";
     }
     if (!sources_get(lane, c->config) || !(lane->tcp = stack_make(lane, c)) ||
         !(lane->sessions = sessions_make(lane, c->config))) {

@@ -18,6 +18,7 @@
     X(BANNER, "banner")                                                                            \
     X(EHLO, "ehlo")                                                                                \
     X(STARTTLS, "starttls")                                                                        \
+    X(AUTH, "auth")                                                                                \
     X(MAIL, "mail")                                                                                \
     X(RCPT, "rcpt")                                                                                \
     X(DATA, "data")                                                                                \
@@ -48,6 +49,36 @@ enum outcome_kind {
 #undef X
 };
 
+/* How the connection stood at the end, as the TCP of a lane knows it. */
+#define OUTCOME_END_MAP(X)                                                                         \
+    X(OPEN, "open")               /* it went on, or we ended it */                                 \
+    X(FIN, "fin")                 /* the receiver closed it */                                     \
+    X(RST, "rst")                 /* the receiver reset it */                                      \
+    X(SILENCE, "silence")         /* nothing came any more: a timer of SMTP or of TCP ran out */   \
+    X(UNREACHABLE, "unreachable") /* ICMP or ARP says that there is no way */
+
+enum outcome_end {
+#define X(name, text) OUTCOME_END_##name,
+    OUTCOME_END_MAP(X)
+#undef X
+};
+
+/* What became of the end of the message (final dot, or last byte of BDAT) when no reply to it came.
+ * A receiver's application reads bytes in order, so it has not seen an end that never left. */
+#define OUTCOME_ARRIVAL_MAP(X)                                                                     \
+    X(NONE, "")                          /* answered, or never said */                             \
+    X(NEVER, "never arrived")            /* not put on the wire: as safe to repeat as a 4xx */     \
+    X(UNANSWERED, "arrived, unanswered") /* the receiver's TCP acknowledged it */                  \
+    X(UNKNOWN, "unknown")                /* on the wire, not acknowledged */
+
+enum outcome_arrival {
+#define X(name, text) OUTCOME_ARRIVAL_##name,
+    OUTCOME_ARRIVAL_MAP(X)
+#undef X
+};
+
+const char *outcome_end_text(enum outcome_end end);
+const char *outcome_arrival_text(enum outcome_arrival arrival);
 const char *outcome_stage_text(enum outcome_stage stage);
 const char *outcome_kind_text(enum outcome_kind kind);
 

@@ -75,12 +75,12 @@ void smtp_auth_begin(struct smtp_client *c, uint64_t now_ns)
 {
     static const struct smtp_reply unsafe = {
         .enhanced = {4, 7, 0},
-        .stage = OUTCOME_STAGE_EHLO,
+        .stage = OUTCOME_STAGE_AUTH,
         .text = SMTP_BY_US "a password is not sent without TLS and a verified server",
     };
     static const struct smtp_reply no_mechanism = {
         .enhanced = {4, 7, 0},
-        .stage = OUTCOME_STAGE_EHLO,
+        .stage = OUTCOME_STAGE_AUTH,
         .text = SMTP_BY_US "neither AUTH PLAIN nor AUTH LOGIN is offered",
     };
     if (!c->secure || !c->verified) {

@@ -172,6 +172,9 @@ void smtp_client_configure(struct smtp_client *c, uint64_t now_ns,
  */
 bool smtp_client_start(struct smtp_client *c, uint64_t now_ns, struct smtp_transaction *t);
 
+/* What smtp_client_start() wants of an envelope. */
+bool smtp_transaction_valid(const struct smtp_transaction *t);
+
 void smtp_client_input(struct smtp_client *c, uint64_t now_ns, const uint8_t *data, uint32_t len);
 /* The connection ended (FIN, RST, time-out of TCP): `why` is kept as the text of the outcome. */
 void smtp_client_eof(struct smtp_client *c, uint64_t now_ns, const char *why);

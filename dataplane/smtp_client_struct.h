@@ -15,9 +15,9 @@
     X(HELO, "waiting for the reply to HELO", EHLO, t->ehlo_ms)                                     \
     X(STARTTLS, "waiting for the reply to STARTTLS", STARTTLS, t->starttls_ms)                     \
     X(TLS, "waiting for the TLS handshake", STARTTLS, t->starttls_ms)                              \
-    X(AUTH, "waiting for the reply to AUTH", EHLO, t->auth_ms)                                     \
-    X(AUTH_USER, "waiting for the reply to the user name", EHLO, t->auth_ms)                       \
-    X(AUTH_PASSWORD, "waiting for the reply to the password", EHLO, t->auth_ms)                    \
+    X(AUTH, "waiting for the reply to AUTH", AUTH, t->auth_ms)                                     \
+    X(AUTH_USER, "waiting for the reply to the user name", AUTH, t->auth_ms)                       \
+    X(AUTH_PASSWORD, "waiting for the reply to the password", AUTH, t->auth_ms)                    \
     X(READY, "idle", NONE, SMTP_MS_NEVER)                                                          \
     X(RSET, "waiting for the reply to RSET", RSET, t->rset_ms)                                     \
     X(MAIL, "waiting for the reply to MAIL", MAIL, t->mail_ms)                                     \

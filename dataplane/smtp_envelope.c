@@ -332,3 +332,9 @@ bool smtp_envelope_check(const struct smtp_transaction *t, uint32_t *ret_needs)
     *ret_needs = t->needs | (ascii ? 0 : SMTP_NEED_SMTPUTF8);
     return good;
 }
+
+bool smtp_transaction_valid(const struct smtp_transaction *t)
+{
+    uint32_t needs;
+    return smtp_envelope_check(t, &needs);
+}

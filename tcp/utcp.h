@@ -276,6 +276,7 @@ struct utcp_info {
     uint32_t cwnd_bytes, ssthresh_bytes, mss_bytes;
     uint32_t in_flight_bytes; /* what the network holds, as far as is known (RFC 6675: pipe) */
     uint64_t bytes_queued_total, bytes_acked_total, bytes_received_total; /* since the start */
+    uint64_t bytes_sent_total; /* of those queued, put on the wire at least once */
     uint64_t zero_window_ns; /* time that the peer's window was shut */
 };
 /* False for a handle that is not alive. */

@@ -278,6 +278,7 @@ bool utcp_info(const struct utcp *u, uint64_t now_ns, uint32_t conn, struct utcp
         .mss_bytes = c->mss,
         .bytes_queued_total = c->bytes_queued,
         .bytes_acked_total = c->bytes_acked,
+        .bytes_sent_total = c->bytes_queued - (c->snd_end - c->snd_nxt),
         .bytes_received_total = c->bytes_received,
         .zero_window_ns = c->zero_window_ms * NS_PER_MS,
     };

@@ -78,6 +78,10 @@ static void fill_targets(struct chan_slot *slot, struct strings *s, const struct
         ck_assert(ip_addr_parse(text, &slot->targets[i].addr));
         slot->targets[i].port = job->port ? job->port : 25;
         slot->targets[i].host = add_string(s, "mx.alpha.example");
+        slot->targets[i].tls = (uint8_t)job->tls[i];
+        slot->targets[i].tls_key = job->tls_key;
+        slot->targets[i].tlsa = job->tlsa ? add_string(s, job->tlsa) : CHAN_NO_STRING;
+        slot->targets[i].tls_name = job->tls_name ? add_string(s, job->tls_name) : CHAN_NO_STRING;
         slot->n_targets++;
     }
 }
@@ -115,6 +119,9 @@ bool channel_file_fill(struct channel_file *f, const struct test_job *job, uint3
     struct chan_slot *slot = chan_control_slot(f->control, *ret_slot);
     ck_assert(ip_addr_parse(job->source ? job->source : "192.0.2.10", &slot->source));
     slot->site_hash = job->site_hash ? job->site_hash : 1;
+    slot->tls_hash = job->tls_hash;
+    slot->needs = job->needs;
+    slot->use = job->use;
     slot->connections_max = job->connections_max ? job->connections_max : 1;
     slot->messages_per_connection_max = job->messages_max ? job->messages_max : 100;
     slot->idle_ms = job->idle_ms ? job->idle_ms : 1000;

@@ -38,9 +38,14 @@ struct test_job {
     uint64_t body_len;                     /* [strlen(body)] */
     const char *prefix;                    /* [none] */
     uint32_t site_hash;                    /* [1] */
-    uint32_t connections_max;              /* [1] */
-    uint32_t messages_max;                 /* [100] */
-    uint32_t idle_ms;                      /* [1000] */
+    enum chan_tls tls[CHAN_TARGET_MAX];    /* [none] */
+    const char *tlsa;                      /* of all targets; [none] */
+    const char *tls_name;                  /* [the host's] */
+    uint32_t tls_key, tls_hash;
+    uint32_t needs, use;
+    uint32_t connections_max; /* [1] */
+    uint32_t messages_max;    /* [100] */
+    uint32_t idle_ms;         /* [1000] */
 };
 
 /* Takes a slot and fills it; true when there was one. */

@@ -1,5 +1,5 @@
 /* sim.c - see sim.h. */
-#include "tests/dataplane/sim.h"
+#include "tests/dataplane/sim_private.h"
 
 #include <check.h>
 
@@ -32,6 +32,15 @@ static bool is_lost(const struct sim *s, const uint8_t *frame, uint32_t len)
     return false;
 }
 
+/* The frame with the final dot is lost, and all after it. */
+static void lose_dot(struct sim *s, const uint8_t *frame, uint32_t len)
+{
+    bool dot = len > 59 && memcmp(frame + len - 5, "\r\n.\r\n", 5) == 0;
+    for (uint32_t i = 0; dot && i < SIM_SERVERS; i++) {
+        s->rules[i].lost |= s->rules[i].lost_from_dot;
+    }
+}
+
 /* Carries one frame; false when there was none. */
 static bool carry(struct sim *s, struct utcp *from, struct utcp *to)
 {
@@ -45,6 +54,7 @@ static bool carry(struct sim *s, struct utcp *from, struct utcp *to)
         memcpy(bytes + len, frame.slices[i].data, frame.slices[i].len);
         len += frame.slices[i].len;
     }
+    lose_dot(s, bytes, len);
     bool dropped = s->drop_percent > 0 && (uint32_t)rand_r(&s->seed) % 100 < s->drop_percent;
     if (!dropped && !is_lost(s, bytes, len)) {
         utcp_input(to, s->now_ns, bytes, len, 0);
@@ -59,11 +69,20 @@ static void say(struct sim *s, struct sim_conn *c, const char *rule, const char 
 {
     const char *text = rule ? rule : otherwise;
     c->mute |= text[0] == '\0';
-    if (!c->mute) {
-        (void)utcp_send_copy(s->server, s->now_ns, c->conn, (const uint8_t *)text,
-                             (uint32_t)strlen(text));
-        utcp_push(s->server, s->now_ns, c->conn);
+    if (!c->mute && c->ssl) {
+        sim_tls_say(s, c, text);
+    } else if (!c->mute) {
+        sim_send(s, c, (const uint8_t *)text, (uint32_t)strlen(text));
     }
+}
+
+void sim_send(struct sim *s, struct sim_conn *c, const uint8_t *bytes, uint32_t len)
+{
+    for (uint32_t part; len > 0; bytes += part, len -= part) {
+        part = len < UTCP_COPY_MAX ? len : UTCP_COPY_MAX;
+        (void)utcp_send_copy(s->server, s->now_ns, c->conn, bytes, part);
+    }
+    utcp_push(s->server, s->now_ns, c->conn);
 }
 
 static void over(struct sim *s, struct sim_conn *c)
@@ -143,6 +162,14 @@ static void on_dot(struct sim *s, struct sim_conn *c, const struct sim_rules *r)
         over(s, c);
         return;
     }
+    if (r->mute_at_dot) {
+        c->mute = true;
+    }
+    if (r->reset_at_dot) {
+        c->expect = SIM_OVER;
+        s->reset = c;
+        return;
+    }
     const char *reply = r->dot ? r->dot : good.dot;
     if (reply[0] == '2') {
         keep_mail(s, c);
@@ -174,11 +201,34 @@ static void on_body_line(struct sim *s, struct sim_conn *c, const struct sim_rul
     }
 }
 
+static void on_starttls(struct sim *s, struct sim_conn *c, const struct sim_rules *r)
+{
+    ck_assert(!c->ssl && c->expect == SIM_MAIL);
+    say(s, c, r->starttls, "220 2.0.0 go ahead\r\n");
+    c->mute |= r->tls_stalls;
+    if (!r->starttls) {
+        sim_tls_begin(s, c);
+    }
+}
+
+static void note_line(struct sim *s, const struct sim_conn *c)
+{
+    size_t used = strlen(s->lines);
+    if (used + c->line_len < sizeof s->lines) {
+        memcpy(s->lines + used, c->line, c->line_len + 1);
+    }
+}
+
 static void on_line(struct sim *s, struct sim_conn *c)
 {
     const struct sim_rules *r = &s->rules[c->server];
     if (c->expect == SIM_BODY) {
         on_body_line(s, c, r);
+        return;
+    }
+    note_line(s, c);
+    if (begins(c, "STARTTLS\r\n")) {
+        on_starttls(s, c, r);
     } else if (begins(c, "EHLO ") || begins(c, "HELO ")) {
         c->expect = SIM_MAIL;
         say(s, c, r->ehlo, good.ehlo);
@@ -198,7 +248,7 @@ static void on_line(struct sim *s, struct sim_conn *c)
     }
 }
 
-static void on_bytes(struct sim *s, struct sim_conn *c, const uint8_t *bytes, uint32_t n)
+void sim_plain(struct sim *s, struct sim_conn *c, const uint8_t *bytes, uint32_t n)
 {
     for (uint32_t i = 0; i < n && c->expect != SIM_OVER; i++) {
         if (c->line_len == SIM_LINE_MAX - 1) { /* ck_assert() would cost a system call per byte */
@@ -210,6 +260,15 @@ static void on_bytes(struct sim *s, struct sim_conn *c, const uint8_t *bytes, ui
             on_line(s, c);
             c->line_len = 0;
         }
+    }
+}
+
+static void on_bytes(struct sim *s, struct sim_conn *c, const uint8_t *bytes, uint32_t n)
+{
+    if (c->ssl) {
+        sim_tls_input(s, c, bytes, n);
+    } else {
+        sim_plain(s, c, bytes, n);
     }
 }
 
@@ -238,7 +297,13 @@ static void on_accept(struct sim *s, uint32_t conn)
 
 static void conn_free(struct sim *s, struct sim_conn *c)
 {
-    utcp_release(s->server, s->now_ns, c->conn);
+    if (s->reset == c) {
+        utcp_abort(s->server, s->now_ns, c->conn);
+        s->reset = NULL;
+    } else {
+        utcp_release(s->server, s->now_ns, c->conn);
+    }
+    sim_tls_end(c);
     free(c->body);
     *c = (struct sim_conn){0};
     s->open_now--;
@@ -286,7 +351,7 @@ static void server_events(struct sim *s)
         } else if (s->read_ns == TIME_NEVER_NS) {
             s->read_ns = s->now_ns + NS_PER_S;
         }
-        if (event.events & (UTCP_EV_EOF | UTCP_EV_CLOSED)) {
+        if (event.events & (UTCP_EV_EOF | UTCP_EV_CLOSED) || s->reset == c) {
             conn_free(s, c);
         }
     }
@@ -422,6 +487,7 @@ void sim_make(struct sim *s, const struct sim_options *options)
         .sources = s->sources,
         .n_sources = SIM_SOURCES,
         .sessions_max = options->sessions_max ? options->sessions_max : 8,
+        .tls = sim_tls_context(s, options->ca_file),
     };
     s->sessions = dp_sessions_create(&config);
     ck_assert_ptr_nonnull(s->sessions);
@@ -438,6 +504,7 @@ void sim_end(struct sim *s)
         }
     }
     utcp_destroy(s->server);
+    sim_tls_free(s);
     for (uint32_t i = 0; i < s->n_mails; i++) {
         free(s->mails[i].body);
     }

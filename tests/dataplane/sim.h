@@ -10,6 +10,7 @@
 
 #include "dataplane/dp_session.h"
 #include "tests/dataplane/channel_file.h"
+#include "tests/tls/pki.h"
 
 #define SIM_SERVERS  4u  /* 192.0.2.1 .. 192.0.2.4 */
 #define SIM_SOURCES  4u  /* 192.0.2.10 .. 192.0.2.13 */
@@ -26,6 +27,14 @@ struct sim_rules {
     uint32_t bytes_per_s;     /* reads so slowly */
     const char *early;        /* a reply in the middle of the body, after the first line */
     uint32_t hang_up_at_dot;  /* n: closes at the n-th final dot, without a reply */
+    bool mute_at_dot;         /* says nothing to the first final dot, and stays */
+    bool reset_at_dot;        /* RST in its place */
+    bool lost_from_dot;       /* the frame with the final dot is lost, and all after it */
+    const struct pki_cert
+        *cert;            /* TLS after STARTTLS, with this certificate; it must be in .ehlo too */
+    const char *starttls; /* another reply to STARTTLS, or bytes behind the reply */
+    bool tls_stalls;      /* says 220 and then nothing */
+    bool tls_old;         /* TLS 1.1 at most */
 };
 
 enum sim_expect { SIM_EHLO, SIM_MAIL, SIM_RCPT, SIM_BODY, SIM_OVER };
@@ -42,6 +51,7 @@ struct sim_conn {
     uint32_t line_len;
     uint8_t *body;
     size_t body_len, body_cap;
+    SSL *ssl; /* null: in clear */
 };
 
 /* A message that came in whole, dots unstuffed. */
@@ -60,8 +70,14 @@ struct sim {
     struct sim_rules rules[SIM_SERVERS];
     uint64_t now_ns;
     struct sim_conn conns[SIM_CONNS];
+    struct sim_conn *reset; /* to be reset */
     struct sim_mail mails[SIM_MAILS];
     uint32_t n_mails, accepted, quits;
+    uint32_t tls_resumed, tls_full; /* handshakes that servers finished */
+    char sni[256];                  /* of the last one */
+    SSL_CTX *tls_server[SIM_SERVERS];
+    struct tls_context *tls; /* the lane's; null: it has none */
+    char lines[4096];        /* commands that servers got, joined */
     uint32_t open_now, open_most;
     uint64_t read_ns; /* when slow servers read next */
     uint32_t drop_percent;
@@ -74,6 +90,7 @@ struct sim_options {
     uint32_t sessions_max; /* [8] */
     uint32_t connections;  /* [96] of the lane's TCP */
     uint32_t copy_blocks;  /* [TCP's default] */
+    const char *ca_file;   /* trusted by the lane; with it the lane has TLS */
 };
 
 void sim_make(struct sim *s, const struct sim_options *options);

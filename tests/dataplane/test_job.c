@@ -133,7 +133,52 @@ static void no_messages(struct chan_slot *s)
 }
 static void needs(struct chan_slot *s)
 {
-    s->needs = 4;
+    s->needs = CHAN_NEED_REQUIRETLS << 1;
+}
+static void use(struct chan_slot *s)
+{
+    s->use = CHAN_USE_CHUNKING << 1;
+}
+static void ret(struct chan_slot *s)
+{
+    s->ret = SMTP_RET_HDRS + 1;
+}
+static void notify_contradicts(struct chan_slot *s)
+{
+    s->notify[0] = SMTP_NOTIFY_NEVER | SMTP_NOTIFY_DELAY;
+}
+static void notify_unknown(struct chan_slot *s)
+{
+    s->notify[0] = 16;
+}
+static void envid_offset(struct chan_slot *s)
+{
+    s->envid = (uint32_t)s->strings.len;
+}
+static void orcpt_offset(struct chan_slot *s)
+{
+    s->orcpt[0] = (uint32_t)s->strings.len;
+}
+static void orcpt_without_a_type(struct chan_slot *s)
+{
+    s->orcpt[0] = s->recipients[0];
+}
+static void tls(struct chan_slot *s)
+{
+    s->targets[0].tls = CHAN_N_TLS;
+}
+static void dane_without_records(struct chan_slot *s)
+{
+    s->targets[0].tls = CHAN_TLS_DANE;
+}
+static void dane_with_a_host_for_records(struct chan_slot *s)
+{
+    s->targets[0].tls = CHAN_TLS_DANE;
+    s->targets[0].tlsa = s->targets[0].host;
+}
+static void tls_name_offset(struct chan_slot *s)
+{
+    s->targets[0].tls_name = (uint32_t)s->strings.len;
 }
 static void strings_offset(struct chan_slot *s)
 {
@@ -271,6 +316,17 @@ static const struct {
     {no_connections, "limit"},
     {no_messages, "limit"},
     {needs, "needs"},
+    {use, "needs"},
+    {ret, "needs"},
+    {notify_contradicts, "DSN"},
+    {notify_unknown, "DSN"},
+    {envid_offset, "ENVID"},
+    {orcpt_offset, "ORCPT"},
+    {orcpt_without_a_type, "DSN"},
+    {tls, "TLS"},
+    {dane_without_records, "TLS"},
+    {dane_with_a_host_for_records, "TLS"},
+    {tls_name_offset, "TLS"},
     {strings_offset, "strings"},
     {strings_past_the_end, "strings"},
     {strings_empty, "strings"},

@@ -14,8 +14,8 @@
 #define INJECTED     "starttls 0 protocol error: plaintext behind the reply to STARTTLS\n"
 #define BY_US        "decided here, not by the server: "
 #define NOT_OFFERED  "starttls 0 4.7.4 " BY_US "TLS is required, and STARTTLS is not offered\n"
-#define UNSAFE       "ehlo 0 4.7.0 " BY_US "a password is not sent without TLS and a verified server\n"
-#define NO_MECHANISM "ehlo 0 4.7.0 " BY_US "neither AUTH PLAIN nor AUTH LOGIN is offered\n"
+#define UNSAFE       "auth 0 4.7.0 " BY_US "a password is not sent without TLS and a verified server\n"
+#define NO_MECHANISM "auth 0 4.7.0 " BY_US "neither AUTH PLAIN nor AUTH LOGIN is offered\n"
 
 #define MAY                                                                                        \
     {                                                                                              \
@@ -152,19 +152,19 @@ static const struct script scripts[] = {
      .options = LOGIN},
     {.name = "a_wrong_password_defers_and_says_quit",
      .text = VERIFIED("AUTH PLAIN") "C: AUTH PLAIN AHVzZXIAcMOkc3M=\nS: 535 5.7.8 who\n" REFUSED(
-         "ehlo 535 5.7.8 who\n"),
+         "auth 535 5.7.8 who\n"),
      .options = LOGIN},
     {.name = "a_refused_user_name_defers_and_says_quit",
      .text = VERIFIED("AUTH LOGIN") "C: AUTH LOGIN\nS: 334 u\nC: dXNlcg==\nS: 535 who\n" REFUSED(
-         "ehlo 535 who\n"),
+         "auth 535 who\n"),
      .options = LOGIN},
     {.name = "auth_plain_has_nothing_more_to_say",
      .text = VERIFIED("AUTH PLAIN") "C: AUTH PLAIN AHVzZXIAcMOkc3M=\nS: 334 more\n" REFUSED(
-         "ehlo 334 more\n"),
+         "auth 334 more\n"),
      .options = LOGIN},
     {.name = "auth_login_has_only_two_words",
      .text = VERIFIED("AUTH LOGIN") "C: AUTH LOGIN\nS: 334 u\nC: dXNlcg==\nS: 334 p\n"
-                                    "C: cMOkc3M=\nS: 334 more\n" REFUSED("ehlo 334 more\n"),
+                                    "C: cMOkc3M=\nS: 334 more\n" REFUSED("auth 334 more\n"),
      .options = LOGIN},
     {.name = "no_password_without_a_mechanism_that_we_speak",
      .text = VERIFIED("AUTH CRAM-MD5") REFUSED(NO_MECHANISM),
@@ -180,7 +180,7 @@ static const struct script scripts[] = {
      .options = LOGIN},
     {.name = "no_reply_to_auth_within_five_minutes_defers",
      .text = VERIFIED("AUTH PLAIN") "C: AUTH PLAIN AHVzZXIAcMOkc3M=\nT 299\nT 1\n" CLOSED(
-         "ehlo 0 timed out waiting for the reply to AUTH\n"),
+         "auth 0 timed out waiting for the reply to AUTH\n"),
      .options = LOGIN},
 };
 
