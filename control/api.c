@@ -102,6 +102,8 @@ struct method {
     const char *const *params;
 };
 
+#define METHOD_NAME_MAX 32
+
 static const char *const none[] = {NULL};
 static const char *const config_get_params[] = {"path", NULL};
 static const char *const config_check_params[] = {"config", "file", NULL};
@@ -167,11 +169,11 @@ static const char *unknown_key(const json_t *params, const char *const *known)
 
 static void unknown_method(struct rpc_request *request, const char *name)
 {
-    char names[512] = "";
+    char names[sizeof methods / sizeof methods[0] * METHOD_NAME_MAX] = "";
     size_t used = 0;
     for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {
-        used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", i ? ", " : "",
-                                 methods[i].name);
+        used += (size_t)snprintf(names + used, METHOD_NAME_MAX, "%s%.*s", i ? ", " : "",
+                                 (int)METHOD_NAME_MAX - 3, methods[i].name);
     }
     rpc_error(request, RPC_E_METHOD, NULL, NULL, "unknown method \"%.64s\"; there are: %s", name,
               names);

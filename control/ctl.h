@@ -29,7 +29,9 @@
 
 struct ctl_job;
 struct ctl_lanes;
+struct decisions;
 struct plan;
+struct pool_groups;
 struct relays;
 struct rpc_server;
 
@@ -51,6 +53,8 @@ struct ctl {
     struct message_table messages; /* queued ones: how many of their recipients are still queued */
     struct path_stats paths;
     struct ctl_counts counts;
+    struct pool_groups *pools;   /* of config.dp.pools */
+    struct decisions *decisions; /* the decision library */
     struct plan *plan;
     struct ctl_job *jobs; /* all of them: see job.h */
     struct relays *relays;

@@ -30,15 +30,20 @@ struct ctl_route {
     enum smtp_tls tls;
     enum tls_policy policy; /* of TLS, when there is any */
     char username[SMTP_CREDENTIAL_MAX], password[SMTP_CREDENTIAL_MAX]; /* "": no AUTH */
+    uint32_t max_24h, max_per_h; /* mails that the account allows; 0: no limit */
+    int32_t cost_ppm;            /* of a mail, in millionths of its worth; -1: as its kind has it */
 };
 
 struct ctl_sender {
     char name[CONFIG_NAME_MAX];
-    enum strategy_kind strategy;
+    enum strategy_kind strategy;   /* in force */
+    enum strategy_kind configured; /* in the file */
     bool has_pool;
     uint32_t pool;                  /* index in dp.pools */
-    uint32_t shared[CTL_CHAIN_MAX]; /* routes of strategy shared, in the order to use them */
+    uint32_t shared[CTL_CHAIN_MAX]; /* shared routes, in the order to use them */
     uint32_t n_shared;
+    bool fallback; /* dedicated: shared routes while the own addresses are in trouble */
+    uint32_t v30;  /* mails of the last 30 days before it came here; UINT32_MAX: not known */
     uint32_t custom; /* route of strategy custom; UINT32_MAX: none */
     char *
         *domains; /* return paths of these domains belong to this sender when `inject` names none */

@@ -171,6 +171,8 @@ static void parse_limits(struct ctl_parse *p, const char *path, json_t *object,
         {"connections", 1, 1000, 10, &route->connections},
         {"messages_per_connection", 1, 1000000, 100, &route->messages_per_connection},
         {"idle_ms", 0, 300000, 5000, &route->idle_ms},
+        {"max_24h", 0, UINT32_MAX, 0, &route->max_24h},
+        {"max_per_h", 0, UINT32_MAX, 0, &route->max_per_h},
     };
     for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
         *limits[i].value = config_get_u32(p->errors, path, object, limits[i].key, limits[i].low,
@@ -179,11 +181,26 @@ static void parse_limits(struct ctl_parse *p, const char *path, json_t *object,
     }
 }
 
+static void parse_cost(struct ctl_parse *p, const char *path, json_t *object,
+                       struct ctl_route *route)
+{
+    const json_t *cost = json_object_get(object, "cost");
+    char child[CONFIG_PATH_MAX];
+    route->cost_ppm = -1;
+    if (cost && (!json_is_number(cost) || json_number_value(cost) < 0 ||
+                 json_number_value(cost) > 1)) {
+        config_error_add(p->errors, config_path_join(child, path, "cost"),
+                         "must be a number from 0 to 1: a mail in the inbox is worth 1");
+    } else if (cost) {
+        route->cost_ppm = (int32_t)(json_number_value(cost) * 1e6 + 0.5);
+    }
+}
+
 static void parse_route(struct ctl_parse *p, const char *name, json_t *object)
 {
-    static const char *const keys[] = {"type",    "url", "connections", "messages_per_connection",
-                                       "idle_ms", "tls", "username",    "password_file",
-                                       NULL};
+    static const char *const keys[] = {
+        "type",     "url",           "connections", "messages_per_connection", "idle_ms", "tls",
+        "username", "password_file", "max_24h",     "max_per_h",               "cost",    NULL};
     struct ctl_route *route = &p->config->routes[p->config->n_routes];
     char path[CONFIG_PATH_MAX];
     config_path_join(path, "/routes", name);
@@ -206,6 +223,7 @@ static void parse_route(struct ctl_parse *p, const char *name, json_t *object)
     parse_tls(p, path, object, route);
     parse_credentials(p, path, object, route);
     parse_limits(p, path, object, route);
+    parse_cost(p, path, object, route);
 }
 
 static void parse_trust(struct ctl_parse *p)

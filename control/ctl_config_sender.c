@@ -22,14 +22,27 @@ static void parse_strategy(struct ctl_parse *p, const char *path, json_t *object
     (void)config_get_text(p->errors, path, object, "strategy", false, text, sizeof text);
     (void)json_object_set_new(object, "strategy", json_string(text));
     if (!strategy_kind_parse(text, &sender->strategy)) {
-        config_error_add(p->errors, child,
-                         "\"%s\" is not a strategy; write \"dedicated\", \"shared\" or \"custom\"",
-                         text);
-    } else if (sender->strategy == STRATEGY_AUTO) {
         config_error_add(
             p->errors, child,
-            "\"auto\" is not in this version yet; write \"dedicated\", \"shared\" or \"custom\"");
+            "\"%s\" is not a strategy; write \"auto\", \"dedicated\", \"shared\" or \"custom\"",
+            text);
     }
+    sender->configured = sender->strategy;
+}
+
+/* What the decisions of its strategy start from. */
+static void parse_volume(struct ctl_parse *p, const char *path, json_t *object,
+                         struct ctl_sender *sender)
+{
+    char child[CONFIG_PATH_MAX];
+    sender->fallback = config_get_bool(p->errors, path, object, "fallback", true);
+    if (json_object_get(object, "fallback") && sender->strategy != STRATEGY_DEDICATED) {
+        config_error_add(p->errors, config_path_join(child, path, "fallback"),
+                         "only a sender of strategy \"dedicated\" has it");
+    }
+    sender->v30 = json_object_get(object, "v30")
+                      ? config_get_u32(p->errors, path, object, "v30", 0, UINT32_MAX - 1, 0)
+                      : UINT32_MAX;
 }
 
 /* The index of a route that a sender names. */
@@ -60,11 +73,8 @@ static void parse_shared(struct ctl_parse *p, const char *path, json_t *object,
                          CTL_CHAIN_MAX);
         return;
     }
-    if (n > 0 && sender->strategy != STRATEGY_SHARED) {
-        config_error_add(p->errors, list,
-                         sender->strategy == STRATEGY_CUSTOM
-                             ? "a custom sender never uses shared routes: leave it out"
-                             : "only a sender of strategy \"shared\" has routes in this version");
+    if (n > 0 && sender->strategy == STRATEGY_CUSTOM) {
+        config_error_add(p->errors, list, "a custom sender never uses shared routes: leave it out");
         return;
     }
     for (size_t i = 0; i < n; i++) {
@@ -177,7 +187,8 @@ static void parse_domains(struct ctl_parse *p, const char *path, json_t *object,
 
 static void parse_sender(struct ctl_parse *p, const char *name, json_t *object)
 {
-    static const char *const keys[] = {"domains", "strategy", "pool", "shared", "custom", NULL};
+    static const char *const keys[] = {"domains", "strategy", "pool",     "shared",
+                                       "custom",  "v30",      "fallback", NULL};
     struct ctl_sender *sender = &p->config->senders[p->config->n_senders];
     char path[CONFIG_PATH_MAX];
     config_path_join(path, "/senders", name);
@@ -197,7 +208,12 @@ static void parse_sender(struct ctl_parse *p, const char *name, json_t *object)
     parse_pool(p, path, object, sender);
     parse_shared(p, path, object, sender);
     parse_custom(p, path, object, sender);
+    parse_volume(p, path, object, sender);
     parse_domains(p, path, object, sender);
+    if (sender->strategy == STRATEGY_AUTO && !sender->has_pool && sender->n_shared == 0) {
+        config_error_add(p->errors, path,
+                         "strategy \"auto\" needs a \"pool\", \"shared\" routes, or both");
+    }
 }
 
 static int by_name(const void *a, const void *b)

@@ -15,6 +15,7 @@
 #include "control/drain.h"
 #include "control/lanes.h"
 #include "control/plan.h"
+#include "control/pools.h"
 #include "control/relay.h"
 
 #include <errno.h>
@@ -200,6 +201,11 @@ static int open_parts(struct ctl *ctl)
         return status;
     }
     ctl->queue = ctl_must(queue_new(ctl->config.delivery.in_flight_per_site));
+    ctl->pools = ctl_must(pools_open(&ctl->config.dp));
+    ctl->decisions = decisions_open(ctl, error, sizeof error);
+    if (!ctl->decisions) {
+        return fail(EX_CONFIG, error);
+    }
     ctl->plan = ctl_must(plan_open(ctl));
     ctl->lanes = lanes_open(ctl, error, sizeof error);
     if (!ctl->lanes) {
@@ -299,6 +305,9 @@ static void close_parts(struct ctl *ctl)
         store_on_event(ctl->store, NULL, NULL);
         store_close(ctl->store);
     }
+    if (ctl->decisions) {
+        decisions_stop(ctl->decisions);
+    }
     struct dp_process *process = ctl->lanes ? ctl->lanes->process : NULL;
     lanes_close(ctl->lanes);
     uv_walk(ctl->loop, close_handle, NULL);
@@ -308,6 +317,8 @@ static void close_parts(struct ctl *ctl)
     relays_close(ctl->relays);
     free(ctl->rpc);
     plan_close(ctl->plan);
+    decisions_close(ctl->decisions);
+    pools_close(ctl->pools, ctl->config.dp.n_pools);
     queue_free(ctl->queue);
     message_table_free(&ctl->messages);
     path_stats_free(&ctl->paths);

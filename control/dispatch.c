@@ -22,8 +22,9 @@ struct pick {
     int64_t now_ms;
     struct ctl_job *job;
     struct job_draft *draft;
-    char stream[64];
+    char stream[STRATEGY_NAME_BYTES];
     char last_source[CONFIG_NAME_MAX];
+    bool greylisted;         /* by that */
     char first[ADDRESS_MAX]; /* first recipient picked, for `held` */
     uint32_t queued;         /* recipients of the group that are still queued */
     int64_t due_ms;          /* when the first of them is due */
@@ -33,12 +34,17 @@ struct pick {
 /* ---- what is to be sent ------------------------------------------------------------------ */
 
 /* The address that the last attempt came from, or the relay that it went to. */
-static void last_source(const char *last, char source[CONFIG_NAME_MAX])
+static void last_attempt(const char *last, struct pick *pick)
 {
     json_t *object = last[0] ? json_loads(last, 0, NULL) : NULL;
     const char *text = json_string_value(json_object_get(object, "source"));
     const char *route = json_string_value(json_object_get(object, "route"));
-    (void)snprintf(source, CONFIG_NAME_MAX, "%s", text && text[0] ? text : route ? route : "");
+    const char *class = json_string_value(json_object_get(object, "class"));
+    (void)snprintf(pick->last_source, sizeof pick->last_source, "%s",
+                   text && text[0] ? text
+                   : route         ? route
+                                   : "");
+    pick->greylisted = class && strcmp(class, reply_class_name(REPLY_GREYLIST)) == 0;
     json_decref(object);
 }
 
@@ -64,7 +70,7 @@ static bool on_pick(void *user, const struct store_message *message,
             continue;
         }
         if (job->n == 0) {
-            last_source(rcpt->last, pick->last_source);
+            last_attempt(rcpt->last, pick);
             (void)snprintf(pick->first, sizeof pick->first, "%s", rcpt->address);
         }
         pick->draft->recipients[job->n] = job_draft_add(pick->draft, rcpt->address);
@@ -114,22 +120,37 @@ static void tell_held(struct ctl *ctl, const struct ctl_job *job, const struct p
     }
 }
 
-/* It cannot go, for a reason of its own. */
-static void hold(struct ctl *ctl, struct ctl_job *job, const struct pick *pick, const char *reason,
-                 const char *evidence)
+/* It cannot go, for a reason of its own. What has expired by then is looked at when it does. */
+static void hold_until(struct ctl *ctl, struct ctl_job *job, const struct pick *pick,
+                       const char *reason, const char *evidence, int64_t until_ms)
 {
-    int64_t until_ms = pick->now_ms + HOLD_MS;
+    until_ms = until_ms < pick->expires_ms ? until_ms : pick->expires_ms;
     tell_held(ctl, job, pick, reason, evidence, until_ms);
     queue_again(ctl->queue, &job->item, until_ms);
     job_free(job);
+}
+
+static void hold(struct ctl *ctl, struct ctl_job *job, const struct pick *pick, const char *reason,
+                 const char *evidence)
+{
+    hold_until(ctl, job, pick, reason, evidence, pick->now_ms + HOLD_MS);
+}
+
+/* Until the library wants to be asked again; a backlog comes back spread out, a message a
+ * millisecond, and not all at once. */
+static void hold_planned(struct ctl *ctl, struct ctl_job *job, const struct pick *pick,
+                         const struct plan_choice *choice, uint32_t n_behind)
+{
+    int64_t spread_ms = n_behind > 0 ? (int64_t)(ctl_random(ctl) % n_behind) : 0;
+    hold_until(ctl, job, pick, job->decision.reason, job->decision.evidence,
+               choice->retry_ms + spread_ms);
 }
 
 /* Nothing that the sender may use works: its other mail is not even looked at until something does.
  */
 static void hold_sender(struct ctl *ctl, struct ctl_job *job, const struct pick *pick)
 {
-    tell_held(ctl, job, pick, strategy_reason_name(job->decision.reason), job->decision.evidence,
-              pick->now_ms);
+    tell_held(ctl, job, pick, job->decision.reason, job->decision.evidence, pick->now_ms);
     wait_for_room(ctl, job);
 }
 
@@ -180,8 +201,8 @@ static bool add_targets(const struct ctl *ctl, struct job_draft *draft,
     return draft->n_targets > 0;
 }
 
-/* To the lane, or back to the queue. */
-static void submit(struct ctl *ctl, struct ctl_job *job, struct pick *pick, uint32_t lane)
+/* To the lane, or back to the queue: false. */
+static bool submit(struct ctl *ctl, struct ctl_job *job, struct pick *pick, uint32_t lane)
 {
     bool gone = false;
     pick->draft->site = job_draft_add(pick->draft, pick->domain);
@@ -191,17 +212,20 @@ static void submit(struct ctl *ctl, struct ctl_job *job, struct pick *pick, uint
         if (lane == LANE_RELAY) {
             relays_take(ctl->relays);
         }
-    } else if (gone) {
+        return true;
+    }
+    if (gone) {
         ctl_log(CTL_LOG_ERROR, "the body of a message is not in the spool", "id=%016llx",
                 (unsigned long long)job->message_id);
         hold(ctl, job, pick, "LOCAL", "the body is not in the spool: see the log");
     } else {
         wait_for_room(ctl, job);
     }
+    return false;
 }
 
-static void submit_from(struct ctl *ctl, struct ctl_job *job, struct pick *pick,
-                        const struct dp_address *address)
+static bool submit_from(struct ctl *ctl, struct ctl_job *job, struct pick *pick,
+                        const struct dp_address *address, const char *endpoint)
 {
     char ehlo[256];
     if (!dp_pool_ehlo(&ctl->config.dp, address, ehlo, sizeof ehlo)) {
@@ -209,43 +233,67 @@ static void submit_from(struct ctl *ctl, struct ctl_job *job, struct pick *pick,
     }
     pick->draft->ehlo = job_draft_add(pick->draft, ehlo);
     job->source = address->addr;
-    submit(ctl, job, pick, address->lane);
+    (void)snprintf(job->endpoint, sizeof job->endpoint, "%s", endpoint);
+    return submit(ctl, job, pick, address->lane);
 }
 
-static void submit_to_relay(struct ctl *ctl, struct ctl_job *job, struct pick *pick, uint32_t route)
+static bool submit_to_relay(struct ctl *ctl, struct ctl_job *job, struct pick *pick, uint32_t route)
 {
     pick->draft->n_targets = 0; /* the relay is resolved when it is connected to */
     pick->draft->ehlo = job_draft_add(pick->draft, ctl->config.hostname);
     pick->draft->route = job_draft_add(pick->draft, ctl->config.routes[route].name);
-    submit(ctl, job, pick, LANE_RELAY);
+    return submit(ctl, job, pick, LANE_RELAY);
+}
+
+/* As many recipients as the decision allows; the others stay in the queue and ask again when this
+ * job is done. */
+static void submit_choice(struct ctl *ctl, struct ctl_job *job, struct pick *pick,
+                          const struct plan_request *request, const struct plan_choice *choice)
+{
+    job->n = choice->n;
+    bool gone = choice->address ? submit_from(ctl, job, pick, choice->address, choice->endpoint)
+                                : submit_to_relay(ctl, job, pick, choice->route);
+    if (!gone) {
+        plan_return(ctl->plan, request, choice);
+    }
+}
+
+/* What the library calls the provider of the destination. */
+static void name_provider(struct ctl *ctl, struct ctl_job *job, const char *domain)
+{
+    decisions_provider(ctl->decisions, domain, job->provider);
 }
 
 static void plan_and_submit(struct ctl *ctl, struct ctl_job *job, struct pick *pick,
                             uint32_t sender, const struct dns_answer *answer)
 {
     struct plan_choice choice;
+    bool has_ip4 = answer && add_targets(ctl, pick->draft, answer);
+    name_provider(ctl, job, pick->domain);
+    (void)snprintf(job->stream, sizeof job->stream, "%s", pick->stream);
     const struct plan_request request = {
         .sender = sender,
-        .stream = pick->stream,
-        .site = pick->domain,
+        .stream = job->stream,
+        .provider = job->provider,
         .message_id = job->message_id,
-        .has_ip4 = answer && add_targets(ctl, pick->draft, answer),
+        .n = job->n,
+        .n_behind = queue_behind(ctl->queue, &job->item),
+        .is_retry = job->attempt[0] > 1,
+        .greylisted = pick->greylisted,
         .last_source = pick->last_source,
+        .has_ip4 = has_ip4,
     };
-    switch (plan_choose(ctl->plan, &request, &job->decision, &choice)) {
+    enum plan_result result = plan_choose(ctl->plan, &request, &choice);
+    job->decision = choice.decision;
+    switch (result) {
     case PLAN_CHOSEN:
-        if (choice.address) {
-            submit_from(ctl, job, pick, choice.address);
-        } else {
-            submit_to_relay(ctl, job, pick, choice.route);
-        }
+        submit_choice(ctl, job, pick, &request, &choice);
         break;
     case PLAN_HELD:
-        if (job->decision.reason == STRATEGY_R_HOLD_UNHEALTHY) {
-            hold_sender(ctl, job, pick);
-            break;
-        }
-        hold(ctl, job, pick, strategy_reason_name(job->decision.reason), job->decision.evidence);
+        hold_planned(ctl, job, pick, &choice, request.n_behind);
+        break;
+    case PLAN_BLOCKED:
+        hold_sender(ctl, job, pick);
         break;
     case PLAN_WAIT:
         wait_for_room(ctl, job);

@@ -32,6 +32,8 @@ static void enter(struct dp_process *p, enum dp_state state, const char *why)
     if (p->state == state) {
         return;
     }
+    p->down_ms = p->state == DP_RUNNING ? now_ms(p) : p->down_ms;
+    p->told_down = false;
     p->state = state;
     p->since_ms = now_ms(p);
     ctl_log(state == DP_LEAVING || state == DP_ORPHAN ? CTL_LOG_WARN : CTL_LOG_INFO, why,
@@ -271,9 +273,19 @@ static void tick_leaving(struct dp_process *p)
     }
 }
 
+/* Mail that waits for it may have another way out. */
+static void tell_lost(struct dp_process *p)
+{
+    if (!p->told_down && dp_process_lost(p)) {
+        p->told_down = true;
+        dispatch_wake(p->ctl);
+    }
+}
+
 static void on_tick(uv_timer_t *timer)
 {
     struct dp_process *p = timer->data;
+    tell_lost(p);
     switch (p->state) {
     case DP_DOWN:
         tick_down(p);
@@ -305,6 +317,7 @@ struct dp_process *dp_process_open(struct ctl *ctl, char *ret_error, size_t erro
     char path[CTL_PATH_MAX + 32];
     struct dp_process *p = ctl_must(calloc(1, sizeof *p));
     p->ctl = ctl;
+    p->down_ms = now_ms(p);
     (void)snprintf(path, sizeof path, "%s/dataplane.sock", ctl->config.run_dir);
     int result = chan_control_listen(path, &p->listen_fd);
     if (result != CHAN_OK) {
@@ -341,6 +354,11 @@ void dp_process_close(struct dp_process *p)
 bool dp_process_running(const struct dp_process *p)
 {
     return p && p->state == DP_RUNNING;
+}
+
+bool dp_process_lost(const struct dp_process *p)
+{
+    return p && p->state != DP_RUNNING && now_ms(p) - p->down_ms >= DP_LOST_MS;
 }
 
 void dp_process_stop(struct dp_process *p)

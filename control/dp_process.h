@@ -29,6 +29,9 @@ struct dp_process *dp_process_open(struct ctl *ctl, char *ret_error, size_t erro
 void dp_process_close(struct dp_process *p);
 
 bool dp_process_running(const struct dp_process *p);
+/* It has not been running for DP_LOST_MS: what has another way out should take it. */
+#define DP_LOST_MS 30000
+bool dp_process_lost(const struct dp_process *p);
 /* SIGTERM to the data plane that we started; it drains and ends. */
 void dp_process_stop(struct dp_process *p);
 /* None lives that we would have to wait for. */

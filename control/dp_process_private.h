@@ -21,6 +21,8 @@ struct dp_process {
     struct ctl *ctl;
     enum dp_state state;
     int64_t since_ms;    /* loop time when the state was entered */
+    int64_t down_ms;     /* loop time when it was running last, or this process began */
+    bool told_down;      /* dispatch knows that it has been down for long */
     int64_t retry_at_ms; /* loop time of the next start */
     uint32_t failures;   /* in a row */
     uint32_t starts;

@@ -7,6 +7,7 @@
 #define WIREPOST_EVENTS_H
 
 #include "control/ctl.h"
+#include "strategies/engine.h"
 
 /* A new object {type, at}; further members are the caller's to add. */
 json_t *event_new(const char *type, int64_t at_ms);
@@ -23,6 +24,9 @@ bool event_id_parse(const char *text, uint64_t *ret_id);
 
 /* Recorded at once. */
 void events_dataplane(struct ctl *ctl, const char *state, int pid, const char *text);
+/* A new decision of the strategies. */
+void events_decision(struct ctl *ctl, const struct strategy_key *key,
+                     const struct strategy_record *record, const char *line);
 void events_drain(struct ctl *ctl, bool on);
 void events_held(struct ctl *ctl, uint64_t id, const char *recipient, const char *reason,
                  const char *evidence, int64_t until_ms);

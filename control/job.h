@@ -8,12 +8,18 @@
 
 #include "control/queue.h"
 #include "dataplane/channel.h"
-#include "strategies/strategy.h"
+#include "strategies/engine.h"
 
 #define JOB_NO_LANE UINT32_MAX
 
 struct ctl;
 struct lane_body;
+
+/* Why a job goes where it goes, or does not: for events and for people. */
+struct job_decision {
+    char reason[24];    /* strategy_cause_name() */
+    char evidence[200]; /* "9 of 11 replies 421-4.7.28 on 192.0.2.7 (CUSUM 12.1 >= 10.7)" */
+};
 
 struct ctl_job {
     struct ctl *ctl;
@@ -27,7 +33,9 @@ struct ctl_job {
     uint32_t attempt[CHAN_RCPT_MAX]; /* number of this attempt, from 1 */
     struct ip_addr source;
     bool planned; /* decision says why this source; false: found in a lane after a restart */
-    struct strategy_decision decision;
+    struct job_decision decision;
+    /* of planned ones: the flow, and the library's name of the source address */
+    char stream[STRATEGY_NAME_BYTES], provider[STRATEGY_NAME_BYTES], endpoint[IP_ADDR_TEXT_MAX];
     bool ending; /* its outcome is being made durable */
 
     uint32_t lane, slot; /* JOB_NO_LANE: not in a lane */

@@ -5,6 +5,7 @@
 #include "control/address.h"
 #include "control/groups.h"
 #include "control/outcome_record.h"
+#include "strategies/reply.h"
 #include "control/wire.h"
 
 /* How it went for one recipient. */
@@ -15,6 +16,8 @@ struct verdict {
     uint8_t enhanced[3];
     bool expired;  /* bounced because there is no time left for another try */
     uint8_t state; /* enum store_rcpt_state that follows */
+    bool has_class;
+    struct reply_verdict reply; /* whose fault it is, when has_class */
     int64_t next_try_ms;
     char text[CHAN_TEXT_MAX];
     char address[ADDRESS_MAX];
@@ -61,6 +64,14 @@ struct ending {
     bool timer_used;
     uv_timer_t timer;
 };
+
+/* Finds out whose fault it is, where somebody else than this appliance has spoken. */
+void outcome_classify(const struct ending *e, struct verdict *v);
+/* What the receiver's network says of the address that was used, and not of the recipient, is tried
+ * once more by another. */
+bool outcome_goes_elsewhere(const struct ending *e, const struct verdict *v, const char *last);
+/* To the strategies: all recipients of a job, once that is durable. */
+void outcome_feed(const struct ending *e);
 
 /* JSON texts of API.md; malloc'ed. */
 char *outcome_last_text(const struct ending *e, const struct verdict *v);

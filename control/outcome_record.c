@@ -130,6 +130,11 @@ static void add_recipient(struct making *making, uint32_t i, const struct store_
         e->due_ms = 0;
         return;
     }
+    outcome_classify(e, v);
+    if (outcome_goes_elsewhere(e, v, rcpt->last)) {
+        v->kind = OUTCOME_DEFERRED;
+        v->next_try_ms = e->now_ms;
+    }
     judge(e->ctl, v, job->attempt[i], e->now_ms, expires_ms);
     if (v->state == STORE_RCPT_QUEUED && v->next_try_ms < e->due_ms) {
         e->due_ms = v->next_try_ms;
@@ -307,6 +312,7 @@ static void on_durable(void *user, enum store_status status)
         return;
     }
     count(e);
+    outcome_feed(e);
     if (e->update.finished) {
         e->ctl->counts.finished++;
         message_table_remove(&e->ctl->messages, e->job->message_id);

@@ -47,6 +47,7 @@ static void set_reply(json_t *object, const struct ending *e, const struct verdi
     set(object, "source", json_string(e->source));
     set(object, "peer", json_string(e->peer));
     set(object, "host", words(e->host));
+    set(object, "class", json_string(v->has_class ? reply_class_name(v->reply.class) : ""));
 }
 
 static void set_time(json_t *object, const char *key, int64_t unix_ms)
@@ -66,9 +67,7 @@ char *outcome_last_text(const struct ending *e, const struct verdict *v)
 
 static const char *reason(const struct ending *e, const struct verdict *v)
 {
-    return v->expired        ? "EXPIRED"
-           : e->job->planned ? strategy_reason_name(e->job->decision.reason)
-                             : "";
+    return v->expired ? "EXPIRED" : e->job->planned ? e->job->decision.reason : "";
 }
 
 char *outcome_event_text(const struct ending *e, const struct verdict *v, uint32_t attempt)
@@ -78,6 +77,7 @@ char *outcome_event_text(const struct ending *e, const struct verdict *v, uint32
     set(event, "id", json_string(event_id_text(e->job->message_id, id)));
     set(event, "recipient", json_string(v->address));
     set(event, "attempt", json_integer(attempt));
+    set(event, "provider", json_string(e->job->planned ? e->job->provider : ""));
     bool in_lane = e->has_slot && e->job->lane != LANE_RELAY;
     set(event, "lane", in_lane ? json_integer(e->job->lane) : json_null());
     set(event, "site", json_string(e->site));

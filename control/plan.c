@@ -3,92 +3,109 @@
 
 #include "control/dp_process.h"
 #include "control/lanes.h"
+#include "control/pools.h"
 #include "control/relay.h"
 
-#define RELAY_OFFERED (UINT32_C(1) << 31) /* marks a route among the indexes of addresses */
+/* What a slot of a sender is. */
+struct plan_slot {
+    struct pool_group *group; /* null: */
+    uint32_t route;           /* UINT32_MAX: an endpoint of an older configuration */
+    uint32_t kind;            /* STRATEGY_ROUTE_*, as the library has it */
+};
 
-struct plan_pool {
-    uint32_t *addresses; /* indexes in dp.addresses */
+struct plan_sender {
     uint32_t n;
-    uint64_t lanes; /* bit for each lane that has one; DP_LANES_MAX is 64 */
+    uint64_t lanes; /* bit for each lane of its pool; DP_LANES_MAX is 64 */
+    struct plan_slot slots[STRATEGY_SLOTS_MAX];
 };
 
 struct plan {
     struct ctl *ctl;
-    struct plan_pool *pools;
-    char (*names)[IP_ADDR_TEXT_MAX];     /* of dp.addresses */
-    struct strategy_rotation *rotations; /* one for each sender */
-    struct strategy_endpoint *endpoints; /* scratch: as many as there are addresses */
-    uint32_t *offered; /* scratch: what they are: indexes of addresses, or RELAY_OFFERED | route */
+    struct plan_sender *senders;
 };
 
-static_assert(DP_LANES_MAX <= 64, "plan_pool.lanes");
+static_assert(DP_LANES_MAX <= 64, "plan_sender.lanes");
+static_assert(STRATEGY_SLOTS_MAX <= 32, "masks of slots");
 
-static bool fill_pools(struct plan *plan)
+/* ---- slots ------------------------------------------------------------------------------- */
+
+static struct pool_group *group_of(struct pool_groups *pool, const char *name)
 {
-    const struct dp_config *dp = &plan->ctl->config.dp;
-    for (uint32_t i = 0; i < dp->n_pools; i++) {
-        plan->pools[i].addresses = calloc(dp->pools[i].n_addresses + 1, sizeof(uint32_t));
-        if (!plan->pools[i].addresses) {
-            return false;
+    for (uint32_t i = 0; i < pool->n; i++) {
+        if (strcmp(pool->group[i].name, name) == 0) {
+            return &pool->group[i];
         }
     }
-    for (uint32_t i = 0; i < dp->n_addresses; i++) {
-        struct plan_pool *pool = &plan->pools[dp->addresses[i].pool];
-        pool->addresses[pool->n++] = i;
-        pool->lanes |= UINT64_C(1) << dp->addresses[i].lane;
-        (void)ip_addr_format(&dp->addresses[i].addr, plan->names[i]);
+    return NULL;
+}
+
+static void fill_sender(struct plan *plan, uint32_t number)
+{
+    struct ctl *ctl = plan->ctl;
+    const struct ctl_sender *config = &ctl->config.senders[number];
+    struct plan_sender *sender = &plan->senders[number];
+    const char *path;
+    sender->n = 0;
+    while (sender->n < STRATEGY_SLOTS_MAX) {
+        struct plan_slot *slot = &sender->slots[sender->n];
+        path = strategy_slot_path(decisions_engine(ctl->decisions), config->name, sender->n,
+                                  &slot->kind);
+        if (!path) {
+            break;
+        }
+        slot->group = config->has_pool ? group_of(&ctl->pools[config->pool], path) : NULL;
+        slot->route = slot->group ? UINT32_MAX : ctl_config_route(&ctl->config, path);
+        sender->n++;
     }
-    return true;
+    sender->lanes = 0;
+    for (uint32_t i = 0; config->has_pool && i < ctl->pools[config->pool].n_members; i++) {
+        uint32_t member = ctl->pools[config->pool].members[i];
+        sender->lanes |= UINT64_C(1) << ctl->config.dp.addresses[member].lane;
+    }
 }
 
 struct plan *plan_open(struct ctl *ctl)
 {
-    const struct dp_config *dp = &ctl->config.dp;
     struct plan *plan = calloc(1, sizeof *plan);
     if (!plan) {
         return NULL;
     }
     plan->ctl = ctl;
-    plan->pools = calloc(dp->n_pools + 1, sizeof plan->pools[0]);
-    plan->names = calloc(dp->n_addresses + 1, sizeof plan->names[0]);
-    plan->rotations = calloc(ctl->config.n_senders + 1, sizeof plan->rotations[0]);
-    uint32_t most = 2 * dp->n_addresses + 1; /* a relay is offered as often as addresses are */
-    plan->endpoints = calloc(most, sizeof plan->endpoints[0]);
-    plan->offered = calloc(most, sizeof plan->offered[0]);
-    if (!plan->pools || !plan->names || !plan->rotations || !plan->endpoints || !plan->offered ||
-        !fill_pools(plan)) {
-        plan_close(plan);
+    plan->senders = calloc(ctl->config.n_senders + 1, sizeof plan->senders[0]);
+    if (!plan->senders) {
+        free(plan);
         return NULL;
+    }
+    for (uint32_t i = 0; i < ctl->config.n_senders; i++) {
+        fill_sender(plan, i);
     }
     return plan;
 }
 
 void plan_close(struct plan *plan)
 {
-    if (!plan) {
-        return;
+    if (plan) {
+        free(plan->senders);
     }
-    for (uint32_t i = 0; plan->pools && i < plan->ctl->config.dp.n_pools; i++) {
-        free(plan->pools[i].addresses);
-    }
-    free(plan->pools);
-    free(plan->names);
-    free(plan->rotations);
-    free(plan->endpoints);
-    free(plan->offered);
     free(plan);
 }
 
-bool plan_by_relay_only(const struct plan *plan, uint32_t sender)
+void plan_refresh(struct plan *plan, uint32_t sender)
 {
-    return !plan->ctl->config.senders[sender].has_pool;
+    fill_sender(plan, sender);
 }
 
-/* A relay may be used, or be probed. */
-static bool relay_usable(const struct plan *plan, uint32_t route)
+/* ---- what may be used, and what has room ------------------------------------------------- */
+
+static bool is_eligible(const struct plan *plan, uint32_t sender, const struct plan_slot *slot)
 {
-    return relay_health(plan->ctl->relays, route) != RELAY_DOWN;
+    return (slot->kind & strategy_routes(plan->ctl->config.senders[sender].strategy)) != 0 &&
+           (slot->group || slot->route != UINT32_MAX);
+}
+
+static bool relay_down(const struct plan *plan, uint32_t route)
+{
+    return relay_health(plan->ctl->relays, route) == RELAY_DOWN;
 }
 
 static bool relay_takes(const struct plan *plan, uint32_t route, uint64_t message_id)
@@ -97,147 +114,177 @@ static bool relay_takes(const struct plan *plan, uint32_t route, uint64_t messag
            lanes_has_room(plan->ctl->lanes, LANE_RELAY, message_id);
 }
 
-/* The route that a sender's relayed mail takes now: its custom one, or the first usable of its
- * chain. UINT32_MAX: it has none; otherwise *ret_usable says whether it may be used. */
-static uint32_t relay_of(const struct plan *plan, const struct ctl_sender *sender, bool *ret_usable)
+/* The member of a group whose turn it is among those with room in their lane; null: none. */
+static const struct dp_address *member_with_room(const struct plan *plan,
+                                                 const struct pool_groups *pool,
+                                                 const struct pool_group *group,
+                                                 uint64_t message_id)
 {
-    if (sender->strategy == STRATEGY_CUSTOM) {
-        *ret_usable = relay_usable(plan, sender->custom);
-        return sender->custom;
-    }
-    for (uint32_t i = 0; i < sender->n_shared; i++) {
-        if (relay_usable(plan, sender->shared[i])) {
-            *ret_usable = true;
-            return sender->shared[i];
+    const struct ctl *ctl = plan->ctl;
+    for (uint32_t i = 0; dp_process_running(ctl->lanes->process) && i < group->n; i++) {
+        uint32_t member = pool->members[group->first + (group->turn + i) % group->n];
+        const struct dp_address *address = &ctl->config.dp.addresses[member];
+        if (lanes_has_room(ctl->lanes, address->lane, message_id)) {
+            return address;
         }
     }
-    *ret_usable = false;
-    return sender->n_shared > 0 ? sender->shared[0] : UINT32_MAX;
+    return NULL;
 }
 
-static bool uses_relay(const struct ctl_sender *sender)
+struct masks {
+    uint32_t eligible, down, busy;
+};
+
+static struct masks masks_of(const struct plan *plan, const struct plan_request *request)
 {
-    return (strategy_routes(sender->strategy) & (STRATEGY_ROUTE_SHR | STRATEGY_ROUTE_CUS)) != 0 &&
-           sender->strategy != STRATEGY_DEDICATED;
+    const struct plan_sender *sender = &plan->senders[request->sender];
+    const struct ctl_sender *config = &plan->ctl->config.senders[request->sender];
+    struct masks m = {0};
+    for (uint32_t i = 0; i < sender->n; i++) {
+        const struct plan_slot *slot = &sender->slots[i];
+        uint32_t bit = UINT32_C(1) << i;
+        bool eligible = is_eligible(plan, request->sender, slot), down = !eligible, busy = false;
+        if (eligible && slot->group) {
+            bool family = slot->group->family == 4 ? request->has_ip4 : request->has_ip6;
+            down = !family || dp_process_lost(plan->ctl->lanes->process);
+            busy = !member_with_room(plan, &plan->ctl->pools[config->pool], slot->group,
+                                     request->message_id);
+        } else if (eligible) {
+            down = relay_down(plan, slot->route);
+            busy = !relay_takes(plan, slot->route, request->message_id);
+        }
+        m.eligible |= eligible ? bit : 0;
+        m.down |= down ? bit : 0;
+        m.busy |= busy ? bit : 0;
+    }
+    return m;
+}
+
+static bool has_relay_room(const struct plan *plan, uint32_t sender, uint64_t message_id,
+                           bool *ret_all_down)
+{
+    const struct plan_sender *s = &plan->senders[sender];
+    for (uint32_t i = 0; i < s->n; i++) {
+        const struct plan_slot *slot = &s->slots[i];
+        if (slot->group || !is_eligible(plan, sender, slot) || relay_down(plan, slot->route)) {
+            continue;
+        }
+        *ret_all_down = false;
+        if (relay_takes(plan, slot->route, message_id)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static uint64_t lanes_of(const struct plan *plan, uint32_t sender)
+{
+    uint32_t routes = strategy_routes(plan->ctl->config.senders[sender].strategy);
+    return (routes & STRATEGY_ROUTE_DED) != 0 ? plan->senders[sender].lanes : 0;
 }
 
 bool plan_has_room(const struct plan *plan, uint32_t sender, uint64_t message_id)
 {
-    const struct ctl_sender *config = &plan->ctl->config.senders[sender];
-    bool usable = false;
-    uint64_t lanes = config->has_pool && dp_process_running(plan->ctl->lanes->process)
-                         ? plan->pools[config->pool].lanes
-                         : 0;
-    for (uint32_t lane = 0; lanes != 0; lane++, lanes >>= 1) {
+    uint64_t lanes = lanes_of(plan, sender);
+    bool all_down = lanes == 0 || dp_process_lost(plan->ctl->lanes->process);
+    for (uint32_t lane = 0; dp_process_running(plan->ctl->lanes->process) && lanes != 0;
+         lane++, lanes >>= 1) {
         if ((lanes & 1) != 0 && lanes_has_room(plan->ctl->lanes, lane, message_id)) {
             return true;
         }
     }
-    if (!uses_relay(config)) {
-        return false;
-    }
-    uint32_t route = relay_of(plan, config, &usable);
-    return !usable ||
-           relay_takes(plan, route, message_id); /* unusable: let it be held, with a word */
+    return has_relay_room(plan, sender, message_id, &all_down) || all_down;
 }
 
-struct offer {
-    struct strategy_snapshot snapshot;
-    bool wait; /* what the last attempt used has no room now */
-};
-
-static void offer_address(struct plan *plan, const struct plan_request *request, uint32_t index,
-                          struct offer *offer)
+bool plan_by_relay_only(const struct plan *plan, uint32_t sender)
 {
-    const struct dp_address *address = &plan->ctl->config.dp.addresses[index];
-    bool again = strcmp(plan->names[index], request->last_source) == 0;
-    uint32_t n = offer->snapshot.n_endpoints;
-    if (!lanes_has_room(plan->ctl->lanes, address->lane, request->message_id)) {
-        offer->wait |= again;
-        return;
-    }
-    if (again) {
-        offer->snapshot.sticky = n;
-    }
-    plan->offered[n] = index;
-    plan->endpoints[n] = (struct strategy_endpoint){
-        .route = STRATEGY_ROUTE_DED,
-        .health = STRATEGY_HEALTHY,
-        .family_ok = address->addr.family == 4 && request->has_ip4,
-        .cap = UINT64_MAX,
-        .name = plan->names[index],
-    };
-    offer->snapshot.n_endpoints++;
+    return lanes_of(plan, sender) == 0;
 }
 
-/* Half of a custom sender's mail goes each way while both work: a relay weighs as much as the pool.
- */
-static void offer_relay(struct plan *plan, const struct plan_request *request,
-                        const struct ctl_sender *sender, struct offer *offer)
-{
-    bool usable = false;
-    uint32_t route = relay_of(plan, sender, &usable), copies = offer->snapshot.n_endpoints;
-    if (route == UINT32_MAX || (usable && !relay_takes(plan, route, request->message_id))) {
-        offer->wait |= route != UINT32_MAX && copies == 0;
-        return;
-    }
-    const char *name = plan->ctl->config.routes[route].name;
-    for (uint32_t i = 0; i < (copies > 0 ? copies : 1); i++) {
-        uint32_t n = offer->snapshot.n_endpoints++;
-        if (strcmp(name, request->last_source) == 0) {
-            offer->snapshot.sticky = n;
-        }
-        plan->offered[n] = RELAY_OFFERED | route;
-        plan->endpoints[n] = (struct strategy_endpoint){
-            .route = sender->strategy == STRATEGY_CUSTOM ? STRATEGY_ROUTE_CUS : STRATEGY_ROUTE_SHR,
-            .health = usable ? STRATEGY_HEALTHY : STRATEGY_DOWN,
-            .family_ok = true,
-            .cap = UINT64_MAX,
-            .name = name,
-        };
-    }
-}
+/* ---- choosing ---------------------------------------------------------------------------- */
 
-static void make_offer(struct plan *plan, const struct plan_request *request,
-                       const struct ctl_sender *sender, struct offer *offer)
+static uint32_t slot_of(const struct plan *plan, uint32_t sender, const char *source)
 {
-    if (sender->has_pool && dp_process_running(plan->ctl->lanes->process)) {
-        const struct plan_pool *pool = &plan->pools[sender->pool];
-        for (uint32_t i = 0; i < pool->n; i++) {
-            offer_address(plan, request, pool->addresses[i], offer);
+    const struct plan_sender *s = &plan->senders[sender];
+    for (uint32_t i = 0; i < s->n && source[0]; i++) {
+        const struct plan_slot *slot = &s->slots[i];
+        const char *name = slot->group                 ? slot->group->name
+                           : slot->route != UINT32_MAX ? plan->ctl->config.routes[slot->route].name
+                                                       : "";
+        if (strcmp(name, source) == 0) {
+            return i;
         }
     }
-    if (uses_relay(sender)) {
-        offer_relay(plan, request, sender, offer);
-    }
+    return UINT32_MAX;
+}
+
+static struct strategy_key key_of(const struct plan *plan, const struct plan_request *request)
+{
+    return (struct strategy_key){plan->ctl->config.senders[request->sender].name, request->stream,
+                                 request->provider};
+}
+
+static void fill_decision(struct plan *plan, const struct grant *grant,
+                          struct job_decision *ret_decision)
+{
+    const struct strategy_engine *engine = decisions_engine(plan->ctl->decisions);
+    (void)snprintf(ret_decision->reason, sizeof ret_decision->reason, "%s",
+                   strategy_cause_name(grant->cause));
+    (void)strategy_evidence_text(engine, grant->cause, &grant->evidence, ret_decision->evidence,
+                                 sizeof ret_decision->evidence);
+}
+
+/* The members of a group take turns. */
+static void take_member(struct plan *plan, const struct plan_request *request,
+                        struct pool_group *group, struct plan_choice *choice)
+{
+    uint32_t number = plan->ctl->config.senders[request->sender].pool;
+    choice->address = member_with_room(plan, &plan->ctl->pools[number], group, request->message_id);
+    INVARIANT(choice->address != NULL);
+    choice->endpoint = group->name;
+    group->turn = (group->turn + 1) % group->n;
 }
 
 enum plan_result plan_choose(struct plan *plan, const struct plan_request *request,
-                             struct strategy_decision *ret_decision, struct plan_choice *ret_choice)
+                             struct plan_choice *ret_choice)
 {
-    const struct ctl_sender *sender = &plan->ctl->config.senders[request->sender];
-    struct offer offer = {
-        .snapshot = {.kind = sender->strategy,
-                     .sender = sender->name,
-                     .stream = request->stream,
-                     .site = request->site,
-                     .endpoints = plan->endpoints,
-                     .sticky = UINT32_MAX},
+    struct masks masks = masks_of(plan, request);
+    struct grant grant;
+    const struct grant_request ask = {
+        .key = key_of(plan, request),
+        .n = request->n,
+        .n_behind = request->n_behind,
+        .is_retry = request->is_retry,
+        .down_mask = masks.down,
+        .busy_mask = masks.busy,
+        .prefer_slot =
+            request->greylisted ? slot_of(plan, request->sender, request->last_source) : UINT32_MAX,
     };
-    make_offer(plan, request, sender, &offer);
-    if (offer.wait || offer.snapshot.n_endpoints == 0) {
+    *ret_choice = (struct plan_choice){0};
+    if (!decisions_ask(plan->ctl->decisions, &ask, &grant)) {
         return PLAN_WAIT;
     }
-    strategy_decide(&plan->rotations[request->sender], &offer.snapshot, ret_decision);
-    if (ret_decision->hold) {
-        return PLAN_HELD;
+    fill_decision(plan, &grant, &ret_choice->decision);
+    ret_choice->retry_ms = (int64_t)grant.retry_ms;
+    if (grant.result == GRANT_HELD) {
+        return (masks.eligible & ~masks.down) == 0 ? PLAN_BLOCKED : PLAN_HELD;
     }
-    uint32_t offered = plan->offered[ret_decision->endpoint];
-    *ret_choice = (struct plan_choice){0};
-    if (offered & RELAY_OFFERED) {
-        ret_choice->route = offered & ~RELAY_OFFERED;
-    } else {
-        ret_choice->address = &plan->ctl->config.dp.addresses[offered];
+    if (grant.result == GRANT_BUSY) {
+        return PLAN_WAIT;
+    }
+    struct plan_slot *slot = &plan->senders[request->sender].slots[grant.slot];
+    ret_choice->slot = grant.slot;
+    ret_choice->n = grant.n;
+    ret_choice->route = slot->route;
+    if (slot->group) {
+        take_member(plan, request, slot->group, ret_choice);
     }
     return PLAN_CHOSEN;
+}
+
+void plan_return(struct plan *plan, const struct plan_request *request,
+                 const struct plan_choice *choice)
+{
+    const struct strategy_key key = key_of(plan, request);
+    decisions_return(plan->ctl->decisions, &key, choice->slot, choice->n);
 }

@@ -204,6 +204,12 @@ uint32_t queue_sender(const struct queue *q, const struct queue_item *item)
     return item->flow->sender;
 }
 
+uint32_t queue_behind(const struct queue *q, const struct queue_item *item)
+{
+    (void)q;
+    return item->flow->n_waiting;
+}
+
 size_t queue_waiting(const struct queue *q)
 {
     return q->n_waiting;

@@ -87,6 +87,8 @@ int64_t queue_deadline_ms(const struct queue *q);
 /* Of an item in flight. The name lives as long as the item is in flight. */
 const char *queue_domain(const struct queue *q, const struct queue_item *item);
 uint32_t queue_sender(const struct queue *q, const struct queue_item *item);
+/* Items of its flow that wait. */
+uint32_t queue_behind(const struct queue *q, const struct queue_item *item);
 size_t queue_waiting(const struct queue *q);
 size_t queue_in_flight(const struct queue *q);
 

@@ -41,9 +41,13 @@ struct dp_port {
     uint16_t n_queues;
 };
 
+/* Whether new addresses of a pool start with few mails a day; the strategies' business. */
+enum dp_warmup { DP_WARMUP_BY_STRATEGY, DP_WARMUP_OFF, DP_WARMUP_ON };
+
 struct dp_pool {
     char name[DP_NAME_MAX];
     char ehlo[256]; /* pattern with {n} and {ip}; checked host name after replacing */
+    enum dp_warmup warmup;
     uint32_t n_addresses;
 };
 

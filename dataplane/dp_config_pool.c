@@ -70,7 +70,7 @@ static bool host_name_valid(const char *name)
 
 static void parse_pool(struct dp_parse *p, const char *name, json_t *object)
 {
-    static const char *const keys[] = {"ehlo", NULL};
+    static const char *const keys[] = {"ehlo", "warmup", NULL};
     char path[CONFIG_PATH_MAX], child[CONFIG_PATH_MAX], longest[512];
     struct dp_pool *pool = &p->config->pools[p->config->n_pools];
     config_path_join(path, "/pools", name);
@@ -94,6 +94,10 @@ static void parse_pool(struct dp_parse *p, const char *name, json_t *object)
                          "\"%s\" does not give a full host name; write letters, digits, '-', dots "
                          "and the placeholders {n} and {ip}, such as out-{n}.acme.example",
                          pool->ehlo);
+    }
+    if (json_object_get(object, "warmup")) {
+        bool on = config_get_bool(p->errors, path, object, "warmup", false);
+        pool->warmup = on ? DP_WARMUP_ON : DP_WARMUP_OFF;
     }
 }
 

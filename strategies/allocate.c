@@ -90,14 +90,31 @@ static void give_credit(struct job *j, struct st_candidate *c, uint64_t ideal_q1
     arm->credit = (int32_t)credit;
 }
 
-static struct st_candidate *most_credit(struct job *j)
+static bool is_gated(const struct job *j, const struct st_candidate *c)
+{
+    return c->is_home && j->e->arms[c->arm].share < 10000;
+}
+
+/* With a gate in the way, less than half a mail is not due here. */
+static int32_t least_credit(const struct job *j)
+{
+    for (uint32_t i = 0; i < j->x->n; i++) {
+        if (is_gated(j, &j->x->c[i]))
+            return ONE_MAIL / 2;
+    }
+    return 1;
+}
+
+/* Equals take turns, or single mails to many providers would all leave by the first. */
+static struct st_candidate *most_credit(struct job *j, int32_t least)
 {
     struct st_candidate *best = NULL;
+    uint32_t turn = j->e->senders[j->x->sender].turn;
 
     for (uint32_t i = 0; i < j->x->n; i++) {
-        struct st_candidate *c = &j->x->c[i];
-        if (!c->is_home || !c->is_healthy || takes(j, c) == 0 ||
-            j->e->arms[c->arm].credit < ONE_MAIL / 2)
+        struct st_candidate *c = &j->x->c[(i + turn) % j->x->n];
+        if (!c->is_home || !c->is_healthy || takes(j, c) == 0 || c->weight == 0 ||
+            j->e->arms[c->arm].credit < least)
             continue;
         if (best == NULL || j->e->arms[c->arm].credit > j->e->arms[best->arm].credit)
             best = c;
@@ -118,7 +135,8 @@ static void give_home(struct job *j)
             give_credit(j, c,
                         fx_scale(fx_scale(n_q16, c->weight, sum), j->e->arms[c->arm].share, 10000));
     }
-    for (struct st_candidate *c; (c = most_credit(j)) != NULL;) {
+    int32_t least = least_credit(j);
+    for (struct st_candidate *c; (c = most_credit(j, least)) != NULL;) {
         give(j, c, 1);
         j->e->arms[c->arm].credit -= ONE_MAIL;
     }
@@ -144,11 +162,6 @@ static void give_custom_floor(struct job *j)
 }
 
 /* ---- overflow ---- */
-
-static bool is_gated(const struct job *j, const struct st_candidate *c)
-{
-    return c->is_home && j->e->arms[c->arm].share < 10000;
-}
 
 /* Smaller is earlier. Auto's own addresses come last where there is too little mail for them. */
 static unsigned rank(const struct job *j, const struct st_candidate *c)
@@ -301,6 +314,7 @@ static void want_relays(const struct job *j)
 static uint64_t retry_ms(const struct st_context *x)
 {
     uint64_t retry = x->guard.retry_ms;
+    uint64_t soonest = x->now_ms + (x->guard.outage != NULL ? SECOND_MS : MINUTE_MS);
 
     if (retry == NEVER_MS) {
         for (uint32_t i = 0; i < x->n; i++) {
@@ -310,7 +324,7 @@ static uint64_t retry_ms(const struct st_context *x)
     }
     if (retry == NEVER_MS)
         retry = x->now_ms + HOUR_MS;
-    return retry > x->now_ms + MINUTE_MS ? retry : x->now_ms + MINUTE_MS;
+    return retry > soonest ? retry : soonest;
 }
 
 static void put_split(struct strategy_engine *e, const struct st_context *x, uint32_t n,

@@ -98,6 +98,17 @@ static void unhealthy(struct st_candidate *c, uint32_t room, enum strategy_cause
     limit(c, room, cause, retry_ms);
 }
 
+/* The caller sees it before outcomes do. */
+static void out_of_order(const struct st_context *x, struct st_candidate *c, bool is_address)
+{
+    c->down = (struct strategy_evidence){.signal = STRATEGY_SIGNAL_DOWN,
+                                         .endpoint = c->endpoint,
+                                         .since_ms = x->now_ms,
+                                         .expires_ms = x->now_ms + MINUTE_MS};
+    unhealthy(c, 0, is_address ? STRATEGY_C_R_LANE_DOWN : STRATEGY_C_R_RELAY_DOWN, &c->down,
+              x->now_ms + MINUTE_MS);
+}
+
 static void look_at_relay(struct strategy_engine *e, const struct st_context *x,
                           struct st_candidate *c, uint32_t n_mails)
 {
@@ -145,8 +156,9 @@ static void look_at_path(struct strategy_engine *e, const struct st_context *x,
 
 static uint64_t weight_of(const struct strategy_engine *e, const struct st_candidate *c)
 {
-    return e->endpoints[c->endpoint].is_address ? st_warmup_day_limit(&e->paths[c->path].warmup)
-                                                : 10000;
+    const struct st_warmup *w = &e->paths[c->path].warmup;
+
+    return w->cap != 0 ? st_warmup_day_limit(w) : 10000;
 }
 
 static bool look(struct strategy_engine *e, struct st_context *x, uint32_t slot, uint32_t n_mails)
@@ -172,11 +184,28 @@ static bool look(struct strategy_engine *e, struct st_context *x, uint32_t slot,
         look_at_relay(e, x, c, n_mails);
     if (endpoint->drain != DRAIN_NO)
         unhealthy(c, 0, STRATEGY_C_R_DNSBL, &endpoint->drain_evidence, x->now_ms + HOUR_MS);
+    if ((x->down_mask >> slot & 1) != 0)
+        out_of_order(x, c, endpoint->is_address);
     c->is_allowed = st_not_allowed(e, x, c) == NULL;
     c->value_ppm = st_value_ppm(e, x->cell, slot);
     c->weight = weight_of(e, c);
     x->n++;
     return true;
+}
+
+/* Relays at home stand by for each other in the order of the configuration. */
+static void first_relay_takes_all(struct st_context *x)
+{
+    bool found = false;
+
+    for (uint32_t i = 0; i < x->n; i++) {
+        struct st_candidate *c = &x->c[i];
+        if (!c->is_home || (c->route & (STRATEGY_ROUTE_SHR | STRATEGY_ROUTE_SES)) == 0)
+            continue;
+        if (found)
+            c->weight = 0;
+        found |= c->is_healthy && c->is_allowed && c->room > 0;
+    }
 }
 
 bool st_candidates(struct strategy_engine *e, struct st_context *x, uint32_t n_mails)
@@ -187,5 +216,6 @@ bool st_candidates(struct strategy_engine *e, struct st_context *x, uint32_t n_m
         if (st_eligible(e, s, slot) && !look(e, x, slot, n_mails))
             return false;
     }
+    first_relay_takes_all(x);
     return true;
 }

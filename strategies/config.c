@@ -59,6 +59,18 @@ static enum strategy_error check_address(const struct strategy_engine *e, const 
                                                                       : STRATEGY_E_OTHER_POOL;
 }
 
+/* Its paths lose their caps, or start again. */
+static void put_warmup(struct strategy_engine *e, uint32_t endpoint, bool no_warmup)
+{
+    if (e->endpoints[endpoint].no_warmup == no_warmup)
+        return;
+    e->endpoints[endpoint].no_warmup = no_warmup;
+    for (uint32_t i = 0; i < e->head.n_paths; i++) {
+        if (e->paths[i].endpoint == endpoint)
+            st_warmup_start(&e->paths[i].warmup, e->head.now_ms, !no_warmup);
+    }
+}
+
 enum strategy_error strategy_pool_address(struct strategy_engine *e, const char *pool,
                                           const struct strategy_address_config *address)
 {
@@ -72,6 +84,7 @@ enum strategy_error strategy_pool_address(struct strategy_engine *e, const char 
         return STRATEGY_E_LIMIT;
     struct st_endpoint *a = &e->endpoints[id];
     a->age_days = address->age_days;
+    put_warmup(e, id, address->no_warmup);
     if (a->pool == pool_id)
         return STRATEGY_OK;
     a->is_address = true;

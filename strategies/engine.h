@@ -36,11 +36,12 @@
 
 struct strategy_limits {
     uint32_t n_pools_max, n_endpoints_max, n_senders_max, n_providers_max;
-    uint32_t n_streams_max; /* sender x stream; the one idle longest makes room for a new one */
-    uint32_t n_cells_max;   /* sender x {bulk, transactional} x provider */
-    uint32_t n_flows_max;   /* stream x provider; these too are reused */
-    uint32_t n_paths_max;   /* endpoint x provider */
-    uint32_t n_arms_max;    /* cell x endpoint */
+    uint32_t n_streams_max;  /* sender x stream; the one idle longest makes room for a new one */
+    uint32_t n_cells_max;    /* sender x {bulk, transactional} x provider */
+    uint32_t n_flows_max;    /* stream x provider; these too are reused */
+    uint32_t n_paths_max;    /* endpoint x provider */
+    uint32_t n_arms_max;     /* cell x endpoint */
+    uint64_t outage_wait_ms; /* first wait while a provider is down: 5 min */
 };
 /* 10,000 senders with 12 providers each. */
 struct strategy_limits strategy_limits_default(void);
@@ -82,6 +83,7 @@ enum strategy_error strategy_pool(struct strategy_engine *engine, const char *na
 struct strategy_address_config {
     const char *ip;
     uint32_t age_days; /* 0: cold, whatever daily says */
+    bool no_warmup;    /* its volume is the operator's own concern: no cap, no spikes */
 };
 enum strategy_error strategy_pool_address(struct strategy_engine *engine, const char *pool,
                                           const struct strategy_address_config *address);
@@ -166,6 +168,7 @@ enum strategy_error strategy_tick(struct strategy_engine *engine, uint64_t now_m
     X(R_SPIKE, "more than twice what the addresses are used to")                                   \
     X(R_PLACEMENT, "opens fell against the own baseline and the other providers")                  \
     X(R_RELAY_DOWN, "the relay fails")                                                             \
+    X(R_LANE_DOWN, "the own addresses cannot be used: data plane, drain or IP version")            \
     X(R_RELAY_QUOTA, "the relay's quota is used up")                                               \
     X(S_DOMAIN, "the reputation of the sender's domain")                                           \
     X(S_AUTH, "the sender's authentication fails")                                                 \
@@ -201,7 +204,8 @@ const char *strategy_cause_text(enum strategy_cause cause);
     X(OUTAGE, "outage")                                                                            \
     X(RELAY, "relay")                                                                              \
     X(CANARY, "canary")                                                                            \
-    X(VOLUME, "volume")
+    X(VOLUME, "volume")                                                                            \
+    X(DOWN, "down")
 
 enum strategy_signal {
 #define X(name, text) STRATEGY_SIGNAL_##name,
@@ -226,6 +230,7 @@ struct strategy_plan {
     uint32_t n;
     uint32_t n_retries;        /* of n: second or later tries */
     uint32_t never_mailed_ppm; /* share of recipients that never got mail before */
+    uint32_t down_mask;        /* slots that the caller knows to be out of order now */
 };
 
 struct strategy_split {
@@ -242,6 +247,17 @@ struct strategy_split {
 enum strategy_error strategy_plan(struct strategy_engine *engine, uint64_t now_ms,
                                   const struct strategy_plan *plan,
                                   struct strategy_split *ret_split);
+
+/* Mails of an earlier plan that were not sent after all and will be asked for again: what they used
+ * up is there again. */
+enum strategy_error strategy_return(struct strategy_engine *engine, uint64_t now_ms,
+                                    const struct strategy_key *key, const char *path, uint32_t n);
+
+/* The same, and another address of the sender takes them instead, as many as it may: their number.
+ * The recipients of one transaction are not torn apart for the sake of even shares. */
+uint32_t strategy_move(struct strategy_engine *engine, uint64_t now_ms,
+                       const struct strategy_key *key, const char *from, const char *to,
+                       uint32_t n);
 
 /* The evidence in words: "9 of 11 replies 421-4.7.28 on 192.0.2.7 (CUSUM 12.1 >= 10.7)". Returns
  * the length; cuts at n_bytes. */
@@ -282,6 +298,9 @@ struct strategy_counters {
 void strategy_counters(const struct strategy_engine *engine, struct strategy_counters *ret);
 
 /* A hash over everything that decisions depend on; of this build only. */
+/* A provider of this name is known, or there is room for another and `spare` more. */
+bool strategy_provider_fits(const struct strategy_engine *engine, const char *name, uint32_t spare);
+
 uint64_t strategy_state_hash(const struct strategy_engine *engine);
 
 /* The whole state as bytes, and back: the engine goes on as if it had never stopped. The image is

@@ -81,6 +81,8 @@ static int print_rest(const struct strategy_engine *e, const struct strategy_evi
         return snprintf(
             text, n, "%" PRIu32 " hard bounces among %" PRIu32 " that went first (4 %% stops it)",
             v->observed, v->n);
+    case STRATEGY_SIGNAL_DOWN:
+        return snprintf(text, n, "%s is out of order", name);
     case STRATEGY_SIGNAL_VOLUME:
         return snprintf(text, n, "%" PRIu32 " mails in 30 days, below %" PRId64, v->n,
                         v->threshold_milli / 1000);

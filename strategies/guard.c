@@ -303,3 +303,18 @@ void st_guard_use(struct strategy_engine *e, uint32_t flow, const struct st_guar
     if (c != NULL && guard->n_max != UINT32_MAX)
         c->half_tokens_q8 = fx_sub64(c->half_tokens_q8, (uint64_t)n_sent * 256);
 }
+
+void st_guard_return(struct strategy_engine *e, uint32_t flow, enum strategy_cause cause,
+                     uint32_t n)
+{
+    struct st_stream *s = &e->streams[e->flows[flow].stream];
+    struct st_cell *c = bulk_cell(e, &e->flows[flow]);
+
+    if (cause == STRATEGY_C_P_OUTAGE)
+        e->providers[e->flows[flow].provider].probe_left =
+            fx_add32(e->providers[e->flows[flow].provider].probe_left, n);
+    else if (cause == STRATEGY_C_S_CANARY)
+        s->canary_sent = fx_sub32(s->canary_sent, n);
+    else if (c != NULL && cause != STRATEGY_C_V_BEST && !s->is_transactional)
+        c->half_tokens_q8 += (uint64_t)n * 256;
+}

@@ -1,18 +1,18 @@
 /*
- * outage.c - a provider that is down: everything for it waits 5 min, 10, 20 ... up to 1 h; then 20
- * mails try. One that is accepted ends it. Nobody's reputation changes meanwhile (I8).
+ * outage.c - a provider that is down: everything for it waits 5 min (limits.outage_wait_ms), 10, 20
+ * ... up to twelve times the first; then 20 mails try. One that is accepted ends it. Nobody's
+ * reputation changes meanwhile (I8).
  */
 #include "strategies/parts.h"
 
-#define WAIT_MS     (5 * MINUTE_MS)
-#define WAIT_MAX_MS HOUR_MS
-#define TRIES       20u
+#define WAITS_MAX 12u
+#define TRIES     20u
 
 static void wait(struct st_provider *p, uint64_t now_ms)
 {
-    uint64_t ms = p->step > 4 ? WAIT_MAX_MS : WAIT_MS << p->step;
+    uint64_t n_waits = p->step >= 4 ? WAITS_MAX : UINT64_C(1) << p->step;
 
-    p->down_until_ms = now_ms + (ms > WAIT_MAX_MS ? WAIT_MAX_MS : ms);
+    p->down_until_ms = now_ms + p->wait_ms * n_waits;
     p->probe_left = TRIES;
     p->evidence.expires_ms = p->down_until_ms;
 }

@@ -61,6 +61,13 @@ void st_pace_use(struct st_pace *p, uint64_t now_ms, uint32_t n)
     p->tokens_q8 -= (uint64_t)n * 256;
 }
 
+void st_pace_return(struct st_pace *p, uint32_t n)
+{
+    p->sent_q8 = fx_sub64(p->sent_q8, (uint64_t)n * 256);
+    if (p->rate_per_h != 0)
+        p->tokens_q8 += (uint64_t)n * 256;
+}
+
 void st_pace_set(struct st_pace *p, uint64_t now_ms, uint32_t rate_per_h)
 {
     p->rate_per_h = rate_per_h;

@@ -12,6 +12,8 @@
 
 /* ---- warmup.c: mails a day from an address to a provider ---- */
 
+/* Cold; not capped: relays, and addresses whose volume is the operator's concern. */
+void st_warmup_start(struct st_warmup *w, uint64_t now_ms, bool is_capped);
 void st_warmup_roll(struct st_warmup *w, uint64_t now_ms);
 /* The address is used to this many mails a day: it starts warm. */
 void st_warmup_known(struct st_warmup *w, uint32_t n_per_day);
@@ -20,6 +22,7 @@ uint32_t st_warmup_room(const struct st_warmup *w);
 /* What a whole day would take. */
 uint32_t st_warmup_day_limit(const struct st_warmup *w);
 void st_warmup_use(struct st_warmup *w, uint32_t n);
+void st_warmup_return(struct st_warmup *w, uint32_t n);
 /* Halves the cap, once a day. */
 void st_warmup_halve(struct st_warmup *w);
 /* When more may go. */
@@ -30,6 +33,7 @@ uint64_t st_warmup_next_ms(const struct st_warmup *w, uint64_t now_ms);
 void st_pace_poll(struct st_pace *p, uint64_t now_ms);
 uint32_t st_pace_room(const struct st_pace *p); /* UINT32_MAX: not limited; needs poll */
 void st_pace_use(struct st_pace *p, uint64_t now_ms, uint32_t n);
+void st_pace_return(struct st_pace *p, uint32_t n);
 /* rate x percent / 100, not within a minute of the last cut. */
 void st_pace_cut(struct st_pace *p, uint64_t now_ms, uint32_t percent);
 void st_pace_set(struct st_pace *p, uint64_t now_ms, uint32_t rate_per_h); /* 0: no limit */
@@ -60,6 +64,7 @@ void st_relay_quota_spent(struct st_endpoint *relay, uint64_t now_ms);
 uint32_t st_relay_room(const struct st_endpoint *relay, uint32_t used_by_sender,
                        bool is_transactional, bool may_probe, uint64_t now_ms);
 void st_relay_use(struct st_endpoint *relay, uint64_t now_ms, uint32_t n);
+void st_relay_return(struct st_endpoint *relay, uint64_t now_ms, uint32_t n);
 uint32_t st_relay_used_24h(const struct st_endpoint *relay);
 /* Price of what is scarce, millionths of a mail. */
 uint32_t st_relay_price_ppm(const struct st_endpoint *relay);
@@ -120,6 +125,9 @@ struct st_guard {
 };
 void st_guard(struct strategy_engine *e, uint32_t flow, const struct strategy_plan *plan,
               uint64_t now_ms, struct st_guard *ret_guard);
+/* n mails that were sent under this cause were not sent after all. */
+void st_guard_return(struct strategy_engine *e, uint32_t flow, enum strategy_cause cause,
+                     uint32_t n);
 /* What was sent under it. */
 void st_guard_use(struct strategy_engine *e, uint32_t flow, const struct st_guard *guard,
                   uint64_t now_ms, uint32_t n_sent);
@@ -182,6 +190,7 @@ struct st_candidate {
     enum strategy_cause cause;     /* of its health; V_BEST: it is healthy and not slowed down */
     enum strategy_cause cap_cause; /* what it would run into */
     const struct strategy_evidence *evidence; /* of its health */
+    struct strategy_evidence down;            /* when the caller says that it is out of order */
     uint64_t retry_ms;                        /* when there is more room */
     int64_t value_ppm;
     uint64_t weight; /* among the addresses or relays at home */
@@ -193,6 +202,7 @@ struct st_context {
     struct st_guard guard;
     struct st_candidate c[SLOTS];
     uint32_t n;
+    uint32_t down_mask; /* of the plan */
     bool ran_into_cap;
 };
 /* Every slot in use that the strategy allows, in slot order. False: no memory for a path. */

@@ -110,6 +110,7 @@ static void use(struct strategy_engine *e, const struct st_context *x,
     st_guard_use(e, x->flow, &x->guard, x->now_ms, plan->n - split->n_held);
     cell->demand_day = fx_add32(cell->demand_day, fx_sub32(plan->n, known));
     flow->held_n = split->n_held;
+    e->senders[x->sender].turn++;
     e->head.counters.n_plans++;
     e->head.counters.n_messages_planned += plan->n;
 }
@@ -130,6 +131,7 @@ enum strategy_error strategy_plan(struct strategy_engine *e, uint64_t now_ms,
         return error;
     roll(e, &x);
     st_guard(e, x.flow, plan, now_ms, &x.guard);
+    x.down_mask = plan->down_mask;
     if (!st_candidates(e, &x, plan->n))
         return STRATEGY_E_LIMIT;
     st_allocate(e, &x, plan, ret_split);
@@ -139,6 +141,109 @@ enum strategy_error strategy_plan(struct strategy_engine *e, uint64_t now_ms,
     use(e, &x, plan, ret_split);
     st_record(e, &x, ret_split, plan->n);
     return STRATEGY_OK;
+}
+
+/* ---- what was not sent after all ---- */
+
+static uint32_t known_flow(const struct strategy_engine *e, const struct strategy_key *key,
+                           uint32_t *ret_sender)
+{
+    if (!st_name_ok(key->sender) || !st_name_ok(key->stream) || !st_name_ok(key->provider))
+        return ST_NONE;
+    uint32_t sender = st_find(e, NAME_SENDER, 0, key->sender);
+    uint32_t provider = st_find(e, NAME_PROVIDER, 0, key->provider);
+    uint32_t stream = sender == ST_NONE ? ST_NONE : st_find(e, NAME_STREAM, sender, key->stream);
+    *ret_sender = sender;
+    return stream == ST_NONE || provider == ST_NONE ? ST_NONE : st_flow_find(e, stream, provider);
+}
+
+static void return_to(struct strategy_engine *e, struct st_sender *s, uint32_t slot,
+                      struct st_path *path, uint64_t now_ms, uint32_t n)
+{
+    struct st_endpoint *endpoint = &e->endpoints[path->endpoint];
+
+    st_warmup_return(&path->warmup, n);
+    st_pace_return(&path->pace, n);
+    if (path->breaker.state == BRK_HALF_OPEN)
+        path->breaker.n_probes_sent =
+            (uint8_t)fx_sub32(path->breaker.n_probes_sent, fx_min32(255, n));
+    if (endpoint->is_address)
+        return;
+    st_relay_return(endpoint, now_ms, n);
+    s->slot_used[slot] = fx_sub32(s->slot_used[slot], n);
+}
+
+struct place { /* of mails that were planned */
+    struct st_flow *flow;
+    struct st_sender *sender;
+    uint32_t slot;
+    struct st_path *path;
+};
+
+static enum strategy_error find_place(struct strategy_engine *e, uint64_t now_ms,
+                                      const struct strategy_key *key, const char *path,
+                                      struct place *p)
+{
+    uint32_t sender, flow = known_flow(e, key, &sender);
+    uint32_t endpoint = st_name_ok(path) ? st_find(e, NAME_ENDPOINT, 0, path) : ST_NONE;
+
+    if (now_ms < e->head.now_ms)
+        return STRATEGY_E_TIME;
+    if (flow == ST_NONE)
+        return STRATEGY_E_UNKNOWN_FLOW;
+    p->flow = &e->flows[flow];
+    p->sender = &e->senders[sender];
+    p->slot = endpoint == ST_NONE ? ST_NONE : st_slot_of(p->sender, endpoint);
+    uint32_t arm = p->slot == ST_NONE ? ST_NONE : e->cells[p->flow->cell].arm[p->slot];
+    if (arm == ST_NONE)
+        return STRATEGY_E_UNKNOWN_PATH;
+    p->path = &e->paths[e->arms[arm].path];
+    e->head.now_ms = now_ms;
+    return STRATEGY_OK;
+}
+
+enum strategy_error strategy_return(struct strategy_engine *e, uint64_t now_ms,
+                                    const struct strategy_key *key, const char *path, uint32_t n)
+{
+    struct place p;
+    enum strategy_error error = find_place(e, now_ms, key, path, &p);
+
+    if (error != STRATEGY_OK)
+        return error;
+    return_to(e, p.sender, p.slot, p.path, now_ms, n);
+    st_guard_return(e, (uint32_t)(p.flow - e->flows), (enum strategy_cause)p.flow->cause, n);
+    p.flow->held_n = fx_add32(p.flow->held_n, n);
+    return STRATEGY_OK;
+}
+
+/* What an address takes beside its own, without a probe among it. */
+static uint32_t room_beside(struct strategy_engine *e, const struct place *p, uint64_t now_ms)
+{
+    const struct st_breaker *b = &p->path->breaker;
+    const struct st_endpoint *endpoint = &e->endpoints[p->path->endpoint];
+
+    if (!endpoint->is_address || endpoint->drain != DRAIN_NO || b->state == BRK_OPEN ||
+        b->state == BRK_HALF_OPEN)
+        return 0;
+    st_warmup_roll(&p->path->warmup, now_ms);
+    st_pace_poll(&p->path->pace, now_ms);
+    return fx_min32(st_warmup_room(&p->path->warmup), st_pace_room(&p->path->pace));
+}
+
+uint32_t strategy_move(struct strategy_engine *e, uint64_t now_ms, const struct strategy_key *key,
+                       const char *from, const char *to, uint32_t n)
+{
+    struct place a, b;
+
+    if (find_place(e, now_ms, key, from, &a) != STRATEGY_OK ||
+        find_place(e, now_ms, key, to, &b) != STRATEGY_OK ||
+        !e->endpoints[a.path->endpoint].is_address || a.path->breaker.state == BRK_HALF_OPEN)
+        return 0;
+    n = fx_min32(n, room_beside(e, &b, now_ms));
+    return_to(e, a.sender, a.slot, a.path, now_ms, n);
+    st_warmup_use(&b.path->warmup, n);
+    st_pace_use(&b.path->pace, now_ms, n);
+    return n;
 }
 
 /* ---- why not ---- */

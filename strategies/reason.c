@@ -14,6 +14,7 @@ static unsigned severity(enum strategy_cause cause)
     case STRATEGY_C_R_BOUNCE_SURGE:
         return 4;
     case STRATEGY_C_R_RELAY_DOWN:
+    case STRATEGY_C_R_LANE_DOWN:
         return 3;
     case STRATEGY_C_R_RELAY_QUOTA:
         return 2;

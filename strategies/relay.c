@@ -187,6 +187,16 @@ void st_relay_use(struct st_endpoint *relay, uint64_t now_ms, uint32_t n)
             (uint8_t)fx_min32(255, fx_add32(relay->relay.n_probes_sent, n));
 }
 
+void st_relay_return(struct st_endpoint *relay, uint64_t now_ms, uint32_t n)
+{
+    roll(relay, now_ms);
+    uint32_t *used = &relay->used_hour[relay->hour % 24];
+    *used = fx_sub32(*used, n);
+    if (relay->relay.state == BRK_HALF_OPEN)
+        relay->relay.n_probes_sent =
+            (uint8_t)fx_sub32(relay->relay.n_probes_sent, fx_min32(255, n));
+}
+
 uint32_t st_relay_price_ppm(const struct st_endpoint *relay)
 {
     if (relay->n_max_24h == 0)

@@ -6,7 +6,7 @@
  * for long makes room (the longest of 64, round robin; a generation tells the flows of a former
  * stream). Everything else is bounded by the configuration, and a full array is a refusal.
  */
-#include "strategies/state.h"
+#include "strategies/parts.h"
 
 #include <string.h>
 
@@ -20,7 +20,8 @@ struct strategy_limits strategy_limits_default(void)
                                     .n_cells_max = 131072,
                                     .n_flows_max = 131072,
                                     .n_paths_max = 131072,
-                                    .n_arms_max = 393216};
+                                    .n_arms_max = 393216,
+                                    .outage_wait_ms = 5 * MINUTE_MS};
 }
 
 const char *strategy_error_text(enum strategy_error error)
@@ -222,12 +223,20 @@ uint32_t st_provider_get(struct strategy_engine *e, const char *name)
     uint32_t id =
         get_named(e, NAME_PROVIDER, name, &e->head.n_providers, e->limits.n_providers_max, &is_new);
 
+    if (id != ST_NONE)
+        e->providers[id].wait_ms = e->limits.outage_wait_ms;
     if (is_new) {
         put_name(e->providers[id].name, name);
         for (unsigned i = 0; i < 2; i++)
             e->providers[id].ok_endpoint[i] = e->providers[id].alarm_endpoint[i] = ST_NONE;
     }
     return id;
+}
+
+bool strategy_provider_fits(const struct strategy_engine *e, const char *name, uint32_t spare)
+{
+    return st_name_ok(name) && (st_find(e, NAME_PROVIDER, 0, name) != ST_NONE ||
+                                e->head.n_providers + spare < e->limits.n_providers_max);
 }
 
 /* ---- streams and flows: reused ---- */
@@ -391,11 +400,8 @@ uint32_t st_path_get(struct strategy_engine *e, uint32_t endpoint, uint32_t prov
     id = e->head.n_paths++;
     e->paths[id].endpoint = endpoint;
     e->paths[id].provider = provider;
-    e->paths[id].warmup.day = (uint32_t)(e->head.now_ms / DAY_MS);
-    e->paths[id].warmup.hour = (uint32_t)(e->head.now_ms / HOUR_MS);
-    e->paths[id].warmup.token_ms = e->head.now_ms;
-    e->paths[id].warmup.tokens_q8 = WARMUP_START * 256;
-    e->paths[id].warmup.cap = e->endpoints[endpoint].is_address ? WARMUP_START : 0;
+    const struct st_endpoint *from = &e->endpoints[endpoint];
+    st_warmup_start(&e->paths[id].warmup, e->head.now_ms, from->is_address && !from->no_warmup);
     st_map_put(&e->paths_by_key, pair_key(endpoint, provider), id);
     return id;
 }

@@ -95,6 +95,7 @@ enum st_drain { DRAIN_NO, DRAIN_LISTED, DRAIN_RETIRED };
 struct st_endpoint {
     char name[STRATEGY_NAME_BYTES];
     bool is_address, is_ses, is_shared; /* shared: stands in some sender's shared list */
+    bool no_warmup;
     uint32_t pool, next_in_pool;
     uint32_t network; /* hash of the /24 or /48 */
     uint32_t age_days;
@@ -129,6 +130,7 @@ struct st_sender {
     uint32_t v30, v30_given;
     uint32_t day, first_day, accepted[30]; /* by day modulo 30 */
     uint32_t first_cell, pool;
+    uint32_t turn; /* plans: equal endpoints take turns */
 };
 
 enum st_quarantine { QUAR_NO, QUAR_HOLD, QUAR_RETEST };
@@ -218,6 +220,7 @@ struct st_flow {
 
 struct st_provider {
     char name[STRATEGY_NAME_BYTES];
+    uint64_t wait_ms;  /* first wait of an outage */
     uint64_t ok_ms[2]; /* the two endpoints that got through last */
     uint32_t ok_endpoint[2];
     bool is_down;

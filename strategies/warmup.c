@@ -146,6 +146,15 @@ static void fill(struct st_warmup *w, uint64_t now_ms)
     w->token_ms = now_ms;
 }
 
+void st_warmup_start(struct st_warmup *w, uint64_t now_ms, bool is_capped)
+{
+    *w = (struct st_warmup){.cap = is_capped ? WARMUP_START : 0,
+                            .day = (uint32_t)(now_ms / DAY_MS),
+                            .hour = (uint32_t)(now_ms / HOUR_MS),
+                            .token_ms = now_ms,
+                            .tokens_q8 = WARMUP_START * 256};
+}
+
 void st_warmup_roll(struct st_warmup *w, uint64_t now_ms)
 {
     if (w->cap == 0)
@@ -193,6 +202,15 @@ void st_warmup_use(struct st_warmup *w, uint32_t n)
     w->used_hour += n;
     w->tokens_q8 -= (uint64_t)n * 256;
     ST_INVARIANT(w->used_day <= w->cap);
+}
+
+void st_warmup_return(struct st_warmup *w, uint32_t n)
+{
+    if (w->cap == 0)
+        return;
+    w->used_day = fx_sub32(w->used_day, n);
+    w->used_hour = fx_sub32(w->used_hour, n);
+    w->tokens_q8 += (uint64_t)n * 256;
 }
 
 uint64_t st_warmup_next_ms(const struct st_warmup *w, uint64_t now_ms)

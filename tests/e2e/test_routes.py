@@ -124,7 +124,7 @@ def a_custom_sender_uses_its_provider_and_its_addresses_and_never_a_shared_relay
         site.exact()
         counts = {name: len(site.arrived(name)) for name in ("main", "backup", "oldprovider", "direct")}
         expect_equal("shared", counts["main"] + counts["backup"], 0)
-        expect(counts["oldprovider"] >= 25 and counts["direct"] >= 25, f"both carry: {counts}")
+        expect(counts["oldprovider"] >= 4 and counts["direct"] >= 4, f"each carries at least 5 %: {counts}")
         site.stop_relay("oldprovider")
         site.inject("newco", 60)
         site.wait()
@@ -139,7 +139,7 @@ def with_every_relay_down_mail_is_held_and_told_and_leaves_when_one_is_back(work
         wait_until("both are down", lambda: [r["state"] for r in site.lab.rpc().call("routes.list")["routes"]
                                              if r["name"] != "oldprovider"] == ["down", "down"], 30)
         wait_until("held", lambda: site.events("held"), 30)
-        expect_equal("reason", site.events("held")[0]["reason"], "HOLD_UNHEALTHY")
+        expect_equal("reason", site.events("held")[0]["reason"], "R_RELAY_DOWN")
         site.start_relay("backup")
         site.wait(120)
         site.exact()
