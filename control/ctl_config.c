@@ -177,8 +177,14 @@ static void parse_dns_server(struct ctl_parse *p, size_t index, json_t *value)
 
 static void parse_dns(struct ctl_parse *p)
 {
-    static const char *const keys[] = {"servers", "timeout_ms", "allow_private", NULL};
+    static const char *const keys[] = {"servers", "timeout_ms", "allow_private",
+                                       "trust_anchor_file", NULL};
+    struct ctl_config *c = p->config;
     json_t *object = section(p, "dns", keys);
+    if (config_get_text(p->errors, "/dns", object, "trust_anchor_file", false,
+                        c->dns.trust_anchor_file, sizeof c->dns.trust_anchor_file)) {
+        absolute(p, "/dns/trust_anchor_file", c->dns.trust_anchor_file);
+    }
     json_t *servers = json_object_get(object, "servers");
     if (servers && (!json_is_array(servers) || json_array_size(servers) > CTL_SERVERS_MAX)) {
         config_error_add(p->errors, "/dns/servers", "must be a list of at most %u addresses",

@@ -69,6 +69,7 @@ struct ctl_config {
         const char *servers[CTL_SERVERS_MAX];
         uint32_t n_servers, timeout_ms;
         bool allow_private;
+        char trust_anchor_file[CTL_PATH_MAX]; /* "": no DNSSEC */
     } dns;
     struct {
         uint32_t port;

@@ -166,6 +166,8 @@ static int open_dns(struct ctl *ctl)
         .timeout_ms = c->dns.timeout_ms,
         .allow_private = c->dns.allow_private,
         .seed = ctl_random(ctl),
+        .trust_anchor_file = c->dns.trust_anchor_file[0] ? c->dns.trust_anchor_file : NULL,
+        .port = (uint16_t)c->delivery.port,
     };
     ctl->dns = dns_open(ctl->loop, &config, error, sizeof error);
     return ctl->dns ? EX_OK : fail(EX_OSERR, error);

@@ -14,7 +14,14 @@
  * are not refused.
  *
  * A domain written "=host" is a host, not a mail domain: only its addresses are asked for, and
- * private ones are fine (a relay that the operator has named); "=[10.0.0.1]" likewise.
+ * private ones are fine (a relay that the operator has named); "=[10.0.0.1]" likewise. "+host" is
+ * the same without that leave: a host that a stranger has named (MTA-STS).
+ *
+ * DANE (RFC 7672): with a trust anchor, and where the MX answer and the addresses of a host are
+ * DNSSEC-secure, the TLSA records of the host are asked for too. An answer that is insecure, or
+ * securely empty, is no DANE; no answer, or one that is bogus, is DNS_TLSA_FAILED, and nobody must
+ * talk to that host until it can be told (2.1.3, 2.2). A host that is an alias is looked up under
+ * its full expansion first where that is secure, then under its own name (2.2.2).
  *
  * Thread: the loop's. Callbacks come from the loop, never from within dns_lookup().
  */
@@ -22,6 +29,7 @@
 #define WIREPOST_DNS_H
 
 #include "dataplane/channel.h"
+#include "dataplane/tlsa_text.h"
 
 #include <uv.h>
 
@@ -34,6 +42,8 @@ struct dns_config {
     uint32_t timeout_ms; /* for a whole domain: later it is DNS_DEFER */
     bool allow_private;  /* targets in private networks are fine (labs, internal relays) */
     uint64_t seed;       /* for the shuffle */
+    const char *trust_anchor_file; /* DNSKEY or DS records of the root; null: no DNSSEC, no DANE */
+    uint16_t port;                 /* of SMTP: TLSA records stand at _port._tcp.host */
 };
 
 enum dns_status {
@@ -44,8 +54,15 @@ enum dns_status {
 
 #define DNS_TEXT_MAX 256u
 
+enum dns_tlsa_state {
+    DNS_TLSA_NONE,   /* no DANE */
+    DNS_TLSA_FOUND,  /* see dns_tlsa() */
+    DNS_TLSA_FAILED, /* it cannot be told whether there is DANE */
+};
+
 struct dns_target {
     struct ip_addr addr;
+    uint8_t tlsa;   /* enum dns_tlsa_state */
     uint8_t rank;   /* 0 for the best preference, 1 for the next ... */
     char host[256]; /* MX host name; the literal's text for "[192.0.2.1]" */
 };
@@ -54,6 +71,7 @@ struct dns_answer {
     enum dns_status status;
     uint16_t code;       /* SMTP reply code that says the same: 556 for null MX (RFC 7504) ...; 0 */
     uint8_t enhanced[3]; /* RFC 3463; 0 0 0: none */
+    bool secure;         /* the answer about MX was DNSSEC-secure */
     char text[DNS_TEXT_MAX]; /* for people: "mx.example: no address: SERVFAIL from 192.0.2.53" */
     uint32_t site_hash; /* keyed, of all addresses by rank: domains with the same hosts in the same
                            order have the same; 0: no targets */
@@ -78,6 +96,26 @@ const struct dns_answer *dns_cached(struct dns_resolver *resolver, const char *d
  * A-labels, lower case. Any number may be asked at a time; at most 256 domains are really under
  * way, the rest waits, and its time has not begun. Without memory the process ends. */
 void dns_lookup(struct dns_resolver *resolver, const char *domain, dns_done_fn done, void *user);
+
+/* The TLSA records of a host whose targets are DNS_TLSA_FOUND, for as long as their answer is kept;
+ * holds until the next call. Null: not there. */
+struct dns_tlsa {
+    char base[256];           /* TLSA base domain: the name to ask for and to verify */
+    char text[TLSA_TEXT_MAX]; /* tlsa_text.h; "": no record makes sense, encrypt without DANE */
+};
+const struct dns_tlsa *dns_tlsa(struct dns_resolver *resolver, const char *host);
+
+/* Asks for TXT records. done is called exactly once, from the loop, or never after dns_close().
+ * found: the answer is known (and may be empty); the strings of each record joined (RFC 7208 3.3).
+ */
+struct dns_txt {
+    bool found;
+    uint32_t ttl_s;
+    uint32_t n;
+    char text[8][512]; /* records that are longer are left out, and those with a NUL */
+};
+typedef void (*dns_txt_fn)(void *user, const struct dns_txt *txt);
+void dns_txt(struct dns_resolver *resolver, const char *name, dns_txt_fn done, void *user);
 
 struct dns_stats {
     uint64_t lookups, cache_hits, failures;

@@ -1,18 +1,22 @@
 /*
  * dns_ask.c - the questions of one domain, put to libunbound: MX, then A and AAAA of all hosts at
- * once. See dns_private.h.
+ * once, then, where DNSSEC says that it is worth while, TLSA of each. See dns_private.h.
  *
  * A question is open from ask() until on_answer(), or until it is cancelled: libunbound itself then
  * ignores a late answer, so that what it points to may be freed.
  */
 #include "control/dns_private.h"
 
+#include <errno.h>
 #include <unbound.h>
+#include <unistd.h>
 
-#define TYPE_A    1
-#define TYPE_MX   15
-#define TYPE_AAAA 28
-#define CLASS_IN  1
+#define TYPE_A     1
+#define TYPE_CNAME 5
+#define TYPE_MX    15
+#define TYPE_AAAA  28
+#define TYPE_TLSA  52
+#define CLASS_IN   1
 
 #define RCODE_NOERROR  0
 #define RCODE_SERVFAIL 2
@@ -20,10 +24,12 @@
 
 #define RECORDS_MAX 256u /* of one answer that are looked at */
 
+enum about { ABOUT_MX, ABOUT_A, ABOUT_AAAA, ABOUT_DANE, QUESTIONS };
+
 struct question {
     struct dns_ask *ask;
-    uint32_t host;  /* index; unused for MX */
-    uint8_t family; /* 0: MX */
+    uint32_t host; /* index; unused for MX */
+    enum about about;
     bool open;
     int id;
 };
@@ -33,12 +39,13 @@ struct dns_ask {
     dns_asked_fn asked;
     void *user;
     const char *domain; /* the asker's */
-    bool host_only;     /* "=host" */
+    bool host_only;     /* "=host", "+host" */
     bool allow_private;
     uint32_t ttl_s; /* the smallest so far */
     uint32_t n_open;
     struct dns_hosts hosts;
-    struct question mx, questions[DNS_HOSTS_MAX][2];
+    struct question mx, questions[DNS_HOSTS_MAX][QUESTIONS]; /* [ABOUT_MX] is not used */
+    struct dns_dane dane[DNS_HOSTS_MAX];
     struct dns_answer answer;
 };
 
@@ -82,7 +89,11 @@ static const char *rcode_text(int rcode)
 static void records_of(int error, const struct ub_result *result, struct dns_records *records,
                        size_t lengths[RECORDS_MAX])
 {
-    *records = (struct dns_records){.reply = DNS_REPLY_FAILED};
+    *records = (struct dns_records){
+        .reply = DNS_REPLY_FAILED,
+        .secure = result && result->secure,
+        .alias = result ? result->canonname : NULL,
+    };
     if (error != 0 || !result) {
         records->why = error ? ub_strerror(error) : "no answer";
     } else if (result->bogus) {
@@ -111,46 +122,111 @@ static void finish(struct dns_ask *a)
 {
     dns_plan_finish(a->domain, &a->hosts, a->asker->key, &a->answer);
     for (uint32_t i = 0; i < a->hosts.n; i++) {
-        if (a->hosts.list[i].failed) {
+        if (a->hosts.list[i].failed || a->hosts.list[i].tlsa == DNS_TLSA_FAILED) {
             a->ttl_s = DNS_TTL_MIN_S; /* so that the missing host is not missed for an hour */
         }
     }
     a->asked(a->user);
 }
 
-static void ask_hosts(struct dns_ask *a)
+static void finish_if_done(struct dns_ask *a)
 {
-    for (uint32_t i = 0; i < a->hosts.n * 2; i++) {
-        struct dns_host *host = &a->hosts.list[i / 2];
-        struct question *q = &a->questions[i / 2][i % 2];
-        *q = (struct question){.ask = a, .host = i / 2, .family = i % 2 == 0 ? 4 : 6};
-        const char *why = ask(q, host->name, q->family == 4 ? TYPE_A : TYPE_AAAA);
-        if (why) {
-            const struct dns_records failed = {.reply = DNS_REPLY_FAILED, .why = why};
-            dns_plan_address(host, q->family, &failed, a->allow_private);
-        }
-    }
     if (a->n_open == 0) {
         finish(a);
     }
 }
 
+static void take_dane(struct dns_ask *a, uint32_t i, const struct dns_records *records);
+
+/* Asks the question that follows about DANE, if there is one. */
+static void ask_dane(struct dns_ask *a, uint32_t i)
+{
+    struct question *q = &a->questions[i][ABOUT_DANE];
+    const struct dns_dane *dane = &a->dane[i];
+    if (dane->name[0] == '\0') {
+        return;
+    }
+    *q = (struct question){.ask = a, .host = i, .about = ABOUT_DANE};
+    const char *why = ask(q, dane->name, dane->step == DNS_DANE_CNAME ? TYPE_CNAME : TYPE_TLSA);
+    if (why) {
+        const struct dns_records failed = {.reply = DNS_REPLY_FAILED, .why = why};
+        take_dane(a, i, &failed);
+    }
+}
+
+static void take_dane(struct dns_ask *a, uint32_t i, const struct dns_records *records)
+{
+    struct dns_host *host = &a->hosts.list[i];
+    struct dns_tlsa tlsa;
+    dns_dane_take(host, records, a->asker->port, &a->dane[i], &tlsa);
+    if (host->tlsa == DNS_TLSA_FOUND) {
+        dns_tlsa_table_put(a->asker->tlsa, host->name, &tlsa);
+    }
+    ask_dane(a, i);
+}
+
+/* Both questions about its addresses are answered. */
+static void addresses_known(struct dns_ask *a, uint32_t i)
+{
+    if (a->asker->dnssec && !a->questions[i][ABOUT_A].open && !a->questions[i][ABOUT_AAAA].open) {
+        dns_dane_begin(&a->hosts, &a->hosts.list[i], a->asker->port, &a->dane[i]);
+        ask_dane(a, i);
+    }
+}
+
+static uint8_t family_of(enum about about)
+{
+    return about == ABOUT_A ? 4 : 6;
+}
+
+static void ask_address(struct dns_ask *a, uint32_t i, enum about about)
+{
+    struct question *q = &a->questions[i][about];
+    *q = (struct question){.ask = a, .host = i, .about = about};
+    const char *why = ask(q, a->hosts.list[i].name, about == ABOUT_A ? TYPE_A : TYPE_AAAA);
+    if (why) {
+        const struct dns_records failed = {.reply = DNS_REPLY_FAILED, .why = why};
+        dns_plan_address(&a->hosts.list[i], family_of(about), &failed, a->allow_private);
+    }
+}
+
+static void ask_hosts(struct dns_ask *a)
+{
+    for (uint32_t i = 0; i < a->hosts.n; i++) {
+        ask_address(a, i, ABOUT_A);
+        ask_address(a, i, ABOUT_AAAA);
+    }
+    finish_if_done(a);
+}
+
 static void take_mx(struct dns_ask *a, const struct dns_records *records)
 {
     if (dns_plan_mx(a->domain, records, &a->asker->random, &a->hosts, &a->answer)) {
+        a->hosts.secure = records->secure;
         ask_hosts(a);
     } else {
         a->asked(a->user);
     }
 }
 
-static void take_address(struct dns_ask *a, const struct question *q,
-                         const struct dns_records *records)
+static void take(struct dns_ask *a, const struct question *q, const struct dns_records *records)
 {
-    dns_plan_address(&a->hosts.list[q->host], q->family, records, a->allow_private);
-    if (a->n_open == 0) {
-        finish(a);
+    switch (q->about) {
+    case ABOUT_MX:
+        take_mx(a, records);
+        return;
+    case ABOUT_A:
+    case ABOUT_AAAA:
+        dns_plan_address(&a->hosts.list[q->host], family_of(q->about), records, a->allow_private);
+        addresses_known(a, q->host);
+        break;
+    case ABOUT_DANE:
+        take_dane(a, q->host, records);
+        break;
+    case QUESTIONS:
+        INVARIANT(false);
     }
+    finish_if_done(a);
 }
 
 static void on_answer(void *user, int error, struct ub_result *result)
@@ -165,11 +241,7 @@ static void on_answer(void *user, int error, struct ub_result *result)
     if (records.reply != DNS_REPLY_FAILED && (uint32_t)result->ttl < a->ttl_s) {
         a->ttl_s = (uint32_t)result->ttl;
     }
-    if (q->family == 0) {
-        take_mx(a, &records);
-    } else {
-        take_address(a, q, &records);
-    }
+    take(a, q, &records);
     ub_resolve_free(result);
 }
 
@@ -183,9 +255,9 @@ struct dns_ask *dns_ask_new(struct dns_asker *asker, const char *domain, dns_ask
     a->asker = asker;
     a->asked = asked;
     a->user = user;
-    a->host_only = domain[0] == '=';
+    a->host_only = domain[0] == '=' || domain[0] == '+';
     a->domain = domain + a->host_only;
-    a->allow_private = asker->allow_private || a->host_only;
+    a->allow_private = asker->allow_private || domain[0] == '=';
     a->ttl_s = DNS_TTL_MAX_S;
     a->mx.ask = a;
     return a;
@@ -213,8 +285,10 @@ void dns_ask_begin(struct dns_ask *a)
 static void cancel_all(struct dns_ask *a)
 {
     cancel(&a->mx);
-    for (uint32_t i = 0; i < a->hosts.n * 2; i++) {
-        cancel(&a->questions[i / 2][i % 2]);
+    for (uint32_t i = 0; i < a->hosts.n; i++) {
+        for (enum about about = ABOUT_A; about < QUESTIONS; about++) {
+            cancel(&a->questions[i][about]);
+        }
     }
     INVARIANT(a->n_open == 0);
 }
@@ -222,10 +296,17 @@ static void cancel_all(struct dns_ask *a)
 void dns_ask_give_up(struct dns_ask *a)
 {
     const struct dns_records late = {.reply = DNS_REPLY_FAILED, .why = "no answer in time"};
-    for (uint32_t i = 0; i < a->hosts.n * 2; i++) {
-        const struct question *q = &a->questions[i / 2][i % 2];
-        if (q->open) {
-            dns_plan_address(&a->hosts.list[q->host], q->family, &late, a->allow_private);
+    for (uint32_t i = 0; i < a->hosts.n; i++) {
+        struct dns_host *host = &a->hosts.list[i];
+        bool dane_open = a->questions[i][ABOUT_DANE].open;
+        for (enum about about = ABOUT_A; about <= ABOUT_AAAA; about++) {
+            if (a->questions[i][about].open) {
+                dns_plan_address(host, family_of(about), &late, a->allow_private);
+                dane_open |= a->asker->dnssec && a->hosts.secure; /* it had still to be asked */
+            }
+        }
+        if (dane_open) {
+            host->tlsa = DNS_TLSA_FAILED;
         }
     }
     cancel_all(a);
@@ -291,6 +372,18 @@ static bool set_servers(struct ub_ctx *ub, const struct dns_config *config, char
            !failed(ub_ctx_resolvconf(ub, NULL), "/etc/resolv.conf", ret_error, error_bytes);
 }
 
+static bool set_trust(struct ub_ctx *ub, const struct dns_config *config, char *ret_error,
+                      size_t error_bytes)
+{
+    const char *file = config->trust_anchor_file;
+    if (file && access(file, R_OK) != 0) {
+        (void)snprintf(ret_error, error_bytes, "dns.trust_anchor_file %s: %s", file,
+                       strerror(errno));
+        return false;
+    }
+    return !file || !failed(ub_ctx_add_ta_file(ub, file), file, ret_error, error_bytes);
+}
+
 bool dns_ask_configure(struct ub_ctx *ub, const struct dns_config *config, char *ret_error,
                        size_t error_bytes)
 {
@@ -301,6 +394,7 @@ bool dns_ask_configure(struct ub_ctx *ub, const struct dns_config *config, char 
         }
     }
     if (!set_servers(ub, config, ret_error, error_bytes) ||
+        !set_trust(ub, config, ret_error, error_bytes) ||
         failed(ub_ctx_async(ub, 1), "threads", ret_error, error_bytes)) {
         return false;
     }

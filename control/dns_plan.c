@@ -8,6 +8,8 @@
  */
 #include "control/dns_private.h"
 
+#include <ctype.h>
+
 /* ---- answers that are an end ------------------------------------------------------------- */
 
 static void bounce(struct dns_answer *answer, uint16_t code, uint8_t subject, uint8_t detail)
@@ -234,12 +236,35 @@ static void add_address(struct dns_host *host, const struct ip_addr *addr, bool 
     }
 }
 
+/* Lower case, without a last dot; a name is no alias of itself. */
+static void set_alias(struct dns_host *host, const char *alias)
+{
+    size_t len = strlen(alias);
+    len -= len > 0 && alias[len - 1] == '.';
+    if (len >= sizeof host->alias) {
+        return;
+    }
+    for (size_t i = 0; i < len; i++) {
+        host->alias[i] = (char)tolower((unsigned char)alias[i]);
+    }
+    host->alias[len] = '\0';
+    if (strcmp(host->alias, host->name) == 0) {
+        host->alias[0] = '\0';
+    }
+}
+
 void dns_plan_address(struct dns_host *host, uint8_t family, const struct dns_records *records,
                       bool allow_private)
 {
     size_t bytes = family == 4 ? 4 : 16;
     if (records->reply == DNS_REPLY_FAILED) {
         set_failed(host, records->why);
+    }
+    if (records->reply == DNS_REPLY_DATA && !records->secure) {
+        host->insecure = true;
+    }
+    if (records->reply == DNS_REPLY_DATA && records->alias) {
+        set_alias(host, records->alias);
     }
     for (uint32_t i = 0; records->reply == DNS_REPLY_DATA && i < records->n; i++) {
         struct ip_addr addr = {.family = family};
@@ -287,7 +312,7 @@ static void no_target(const char *domain, const struct dns_hosts *hosts, struct 
 void dns_plan_finish(const char *domain, const struct dns_hosts *hosts,
                      const uint8_t key[DNS_KEY_BYTES], struct dns_answer *ret_answer)
 {
-    *ret_answer = (struct dns_answer){.status = DNS_OK};
+    *ret_answer = (struct dns_answer){.status = DNS_OK, .secure = hosts->secure};
     dns_targets_fill(hosts, key, ret_answer);
     if (ret_answer->n_targets == 0) {
         no_target(domain, hosts, ret_answer);

@@ -3,6 +3,8 @@
  *
  *     dns_resolver.c  who waits for which domain, at most so many under way, the clock, the cache
  *     dns_ask.c       the questions of one domain, put to libunbound
+ *     dns_tlsa.c      when TLSA is asked for, and what the answers mean (pure); a table of them
+ *     dns_txt.c       TXT records
  *     dns_plan.c      what the answers mean for mail (pure)
  *     dns_target.c    which addresses, in which order, and the site's hash (pure)
  *     dns_cache.c     answers by domain (pure: the time is a parameter)
@@ -26,7 +28,9 @@ struct dns_records {
     const uint8_t *const *data; /* rdata as on the wire */
     const size_t *len;
     uint32_t n;
-    const char *why; /* of DNS_REPLY_FAILED: "SERVFAIL", "no answer", "bogus: ..." */
+    bool secure;       /* validated, or proven not to exist */
+    const char *alias; /* the name at the end of a chain of CNAMEs; null: there is none */
+    const char *why;   /* of DNS_REPLY_FAILED: "SERVFAIL", "no answer", "bogus: ..." */
 };
 
 struct dns_host {
@@ -38,12 +42,16 @@ struct dns_host {
     bool failed;      /* a question about it had no answer, or a malformed one: there may be more */
     uint32_t refused; /* addresses that mail must not go to */
     char why[128];    /* of the failure */
+    bool insecure;    /* one of its address answers was */
+    char alias[256];  /* full expansion of its name; "": no alias */
+    uint8_t tlsa;     /* enum dns_tlsa_state */
 };
 
 /* In the order to try them. */
 struct dns_hosts {
     struct dns_host list[DNS_HOSTS_MAX];
     uint32_t n;
+    bool secure;   /* the MX answer was */
     bool implicit; /* no MX: the domain itself (RFC 5321 5.1) */
 };
 
@@ -81,6 +89,45 @@ void dns_targets_shuffle(struct dns_answer *answer, uint64_t *random);
 void dns_answer_copy(struct dns_answer *to, const struct dns_answer *from);
 size_t dns_answer_bytes(const struct dns_answer *answer);
 
+/* ---- dns_tlsa.c -------------------------------------------------------------------------- */
+
+/* The question about DANE that follows for a host; "" in name: none. */
+enum dns_dane_step { DNS_DANE_ADDRESSES, DNS_DANE_CNAME, DNS_DANE_EXPANDED, DNS_DANE_OWN };
+struct dns_dane {
+    enum dns_dane_step step; /* that was answered last; zero to begin with */
+    char name[300];          /* of the question: TLSA, but for DNS_DANE_CNAME */
+};
+/* All addresses of the host are known: which question is first? */
+void dns_dane_begin(const struct dns_hosts *hosts, struct dns_host *host, uint16_t port,
+                    struct dns_dane *dane);
+/* The answer to it: sets host->tlsa, fills ret_tlsa when that is DNS_TLSA_FOUND, and says which
+ * question is next. */
+void dns_dane_take(struct dns_host *host, const struct dns_records *records, uint16_t port,
+                   struct dns_dane *dane, struct dns_tlsa *ret_tlsa);
+
+struct dns_tlsa_table;
+struct dns_tlsa_table *dns_tlsa_table_new(uint32_t entries_max, const uint8_t key[DNS_KEY_BYTES]);
+void dns_tlsa_table_free(struct dns_tlsa_table *table);
+/* Takes the place of what was there; without memory it is not kept. */
+void dns_tlsa_table_put(struct dns_tlsa_table *table, const char *host,
+                        const struct dns_tlsa *tlsa);
+/* Null: not there. */
+const struct dns_tlsa *dns_tlsa_table_get(struct dns_tlsa_table *table, const char *host);
+
+/* ---- dns_txt.c --------------------------------------------------------------------------- */
+
+struct ub_ctx;
+struct ub_result;
+struct dns_txts; /* all questions under way */
+
+struct dns_txts *dns_txts_new(uv_loop_t *loop, struct ub_ctx *ub, uint32_t timeout_ms);
+void dns_txts_ask(struct dns_txts *txts, const char *name, dns_txt_fn done, void *user);
+/* Nobody is told any more; the loop must run once more. Before ub is deleted. */
+void dns_txts_close(struct dns_txts *txts);
+/* The strings of the records, joined. Pure. */
+void dns_txt_join(const uint8_t *const *data, const size_t *len, uint32_t n,
+                  struct dns_txt *ret_txt);
+
 /* ---- dns_cache.c ------------------------------------------------------------------------- */
 
 struct dns_cache;
@@ -98,7 +145,6 @@ uint32_t dns_cache_count(const struct dns_cache *cache);
 
 /* ---- dns_ask.c --------------------------------------------------------------------------- */
 
-struct ub_ctx;
 struct dns_ask; /* the questions of one domain */
 
 #define DNS_TTL_MAX_S 3600u
@@ -109,6 +155,9 @@ struct dns_asker {
     bool allow_private;
     uint8_t key[DNS_KEY_BYTES];
     uint64_t random;
+    bool dnssec;
+    uint16_t port;
+    struct dns_tlsa_table *tlsa;
 };
 
 typedef void (*dns_asked_fn)(void *user);

@@ -18,6 +18,7 @@
 
 #define UNDER_WAY_MAX 256u
 #define CACHE_MAX     65536u
+#define TLSA_MAX      16384u
 #define N_BUCKETS     4096u
 
 struct waiter {
@@ -47,6 +48,7 @@ struct dns_resolver {
     uv_poll_t poll;
     uv_timer_t timer;
     struct dns_cache *cache;
+    struct dns_txts *txts;
     struct dns_asker asker;
     struct list line, under_way, ended;
     struct lookup *buckets[N_BUCKETS]; /* of those in line and under way */
@@ -212,6 +214,7 @@ static struct dns_resolver *fail(struct dns_resolver *r)
     if (r) {
         ub_ctx_delete(r->ub);
         dns_cache_free(r->cache);
+        dns_tlsa_table_free(r->asker.tlsa);
         free(r);
     }
     return NULL;
@@ -225,7 +228,9 @@ struct dns_resolver *dns_open(uv_loop_t *loop, const struct dns_config *config, 
         (void)snprintf(ret_error, error_bytes, "dns: the system gives no random numbers");
         return fail(r);
     }
-    if (!r || !(r->cache = dns_cache_new(CACHE_MAX, r->asker.key)) || !(r->ub = ub_ctx_create())) {
+    if (!r || !(r->cache = dns_cache_new(CACHE_MAX, r->asker.key)) ||
+        !(r->asker.tlsa = dns_tlsa_table_new(TLSA_MAX, r->asker.key)) ||
+        !(r->ub = ub_ctx_create())) {
         (void)snprintf(ret_error, error_bytes, "dns: out of memory");
         return fail(r);
     }
@@ -236,8 +241,12 @@ struct dns_resolver *dns_open(uv_loop_t *loop, const struct dns_config *config, 
     r->timeout_ms = config->timeout_ms;
     r->asker.ub = r->ub;
     r->asker.allow_private = config->allow_private;
+    r->asker.dnssec = config->trust_anchor_file != NULL;
+    r->asker.port = config->port;
     r->asker.random = config->seed ? config->seed : 1;
     r->poll.data = r->timer.data = r;
+    r->txts = dns_txts_new(loop, r->ub, config->timeout_ms);
+    INVARIANT(r->txts != NULL);
     (void)uv_timer_init(loop, &r->timer);
     (void)uv_poll_init(loop, &r->poll, ub_fd(r->ub));
     (void)uv_poll_start(&r->poll, UV_READABLE, on_readable);
@@ -261,17 +270,19 @@ void dns_close(struct dns_resolver *r)
     list_free(&r->line);
     list_free(&r->under_way);
     list_free(&r->ended);
+    dns_txts_close(r->txts);
     ub_ctx_delete(r->ub);
     dns_cache_free(r->cache);
+    dns_tlsa_table_free(r->asker.tlsa);
 }
 
 /* ---- asking ------------------------------------------------------------------------------ */
 
 const struct dns_answer *dns_cached(struct dns_resolver *r, const char *domain)
 {
-    bool host_only = domain[0] == '=';
-    if (dns_plan_literal(domain + host_only, r->asker.allow_private || host_only, r->asker.key,
-                         &r->shown)) {
+    bool host_only = domain[0] == '=' || domain[0] == '+';
+    bool allow_private = r->asker.allow_private || domain[0] == '=';
+    if (dns_plan_literal(domain + host_only, allow_private, r->asker.key, &r->shown)) {
         return &r->shown;
     }
     const struct dns_answer *answer = dns_cache_get(r->cache, domain, uv_now(r->loop));
@@ -312,6 +323,16 @@ void dns_lookup(struct dns_resolver *r, const char *domain, dns_done_fn done, vo
         begin(r);
     }
     set_timer(r);
+}
+
+const struct dns_tlsa *dns_tlsa(struct dns_resolver *r, const char *host)
+{
+    return dns_tlsa_table_get(r->asker.tlsa, host);
+}
+
+void dns_txt(struct dns_resolver *r, const char *name, dns_txt_fn done, void *user)
+{
+    dns_txts_ask(r->txts, name, done, user);
 }
 
 void dns_stats(const struct dns_resolver *r, struct dns_stats *ret_stats)

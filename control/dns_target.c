@@ -84,7 +84,7 @@ bool dns_is_private(const struct ip_addr *addr)
 /* ---- the list ---------------------------------------------------------------------------- */
 
 static void add(struct dns_answer *answer, const struct ip_addr *addr, uint8_t rank,
-                const char *host)
+                const struct dns_host *host)
 {
     for (uint32_t i = 0; i < answer->n_targets; i++) {
         if (ip_addr_equal(&answer->targets[i].addr, addr)) {
@@ -94,7 +94,8 @@ static void add(struct dns_answer *answer, const struct ip_addr *addr, uint8_t r
     struct dns_target *target = &answer->targets[answer->n_targets++];
     target->addr = *addr;
     target->rank = rank;
-    (void)snprintf(target->host, sizeof target->host, "%s", host);
+    target->tlsa = host->tlsa;
+    (void)snprintf(target->host, sizeof target->host, "%s", host->name);
 }
 
 /* What is still to come after the host that is being looked at. */
@@ -122,13 +123,13 @@ static void add_host(const struct dns_host *host, const struct rest *rest, uint8
     for (uint32_t k = 0; k < host->n4; k++) {
         uint32_t kept = k == 0 ? 0 : rest->four_hosts;
         if (answer->n_targets + kept < CHAN_TARGET_MAX) {
-            add(answer, &host->a4[k], rank, host->name);
+            add(answer, &host->a4[k], rank, host);
         }
     }
     for (uint32_t k = 0; k < host->n6; k++) {
         uint32_t kept = rest->four + (k == 0 ? 0 : rest->six_hosts);
         if (answer->n_targets + kept < CHAN_TARGET_MAX) {
-            add(answer, &host->a6[k], rank, host->name);
+            add(answer, &host->a6[k], rank, host);
         }
     }
 }

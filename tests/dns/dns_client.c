@@ -55,7 +55,22 @@ static void print_text(const char *name, const char *text)
     printf("\"");
 }
 
-static void print_answer(const char *domain, const struct dns_answer *answer, uint64_t took_ns)
+/* "host": "none", "failed", or ["base", "records"]; the last of a host's addresses counts. */
+static void print_tlsa(struct client *c, const struct dns_target *target, bool more)
+{
+    const struct dns_tlsa *tlsa = dns_tlsa(c->resolver, target->host);
+    printf("%s\"%s\": ", more ? ", " : "", target->host);
+    if (target->tlsa != DNS_TLSA_FOUND) {
+        printf("\"%s\"", target->tlsa == DNS_TLSA_NONE ? "none" : "failed");
+    } else if (tlsa) {
+        printf("[\"%s\", \"%s\"]", tlsa->base, tlsa->text);
+    } else {
+        printf("null");
+    }
+}
+
+static void print_answer(struct client *c, const char *domain, const struct dns_answer *answer,
+                         uint64_t took_ns)
 {
     char addr[IP_ADDR_TEXT_MAX];
     printf("{");
@@ -71,7 +86,11 @@ static void print_answer(const char *domain, const struct dns_answer *answer, ui
                ip_addr_format(&answer->targets[i].addr, addr), answer->targets[i].host,
                answer->targets[i].rank);
     }
-    printf("]}\n");
+    printf("], \"secure\": %s, \"tlsa\": {", answer->secure ? "true" : "false");
+    for (uint32_t i = 0; i < answer->n_targets; i++) {
+        print_tlsa(c, &answer->targets[i], i > 0);
+    }
+    printf("}}\n");
     (void)fflush(stdout);
 }
 
@@ -103,7 +122,7 @@ static void on_done(void *user, const char *domain, const struct dns_answer *ans
     const struct asked asked = *(struct asked *)user;
     asked_free(user);
     INVARIANT(!asked.client->in_command && !asked.client->closed); /* dns.h promises that */
-    print_answer(domain, answer, uv_hrtime() - asked.began_ns);
+    print_answer(asked.client, domain, answer, uv_hrtime() - asked.began_ns);
     if (asked.again) {
         ask(asked.client, domain, false);
     }
@@ -131,11 +150,22 @@ static void get(struct client *c, const char *domain)
 {
     const struct dns_answer *answer = dns_cached(c->resolver, domain);
     if (answer) {
-        print_answer(domain, answer, 0);
+        print_answer(c, domain, answer, 0);
     } else {
         printf("{\"domain\": \"%s\", \"status\": \"none\"}\n", domain);
         (void)fflush(stdout);
     }
+}
+
+static void on_txt(void *user, const struct dns_txt *txt)
+{
+    (void)user;
+    printf("{\"found\": %s, \"txt\": [", txt->found ? "true" : "false");
+    for (uint32_t i = 0; i < txt->n; i++) {
+        printf("%s\"%s\"", i > 0 ? ", " : "", txt->text[i]);
+    }
+    printf("]}\n");
+    (void)fflush(stdout);
 }
 
 static void print_stats(const struct client *c)
@@ -158,6 +188,8 @@ static void command(struct client *c, char *line)
         ask(c, domain, line[1] == 'g');
     } else if (domain && strcmp(line, "get") == 0) {
         get(c, domain);
+    } else if (domain && strcmp(line, "txt") == 0) {
+        dns_txt(c->resolver, domain, on_txt, c);
     } else if (strcmp(line, "stats") == 0) {
         print_stats(c);
     } else if (strcmp(line, "close") == 0) {
@@ -208,6 +240,8 @@ int main(int argc, char **argv)
         .timeout_ms = (uint32_t)strtoul(argv[1], NULL, 10),
         .allow_private = strcmp(argv[2], "private") == 0,
         .seed = 1,
+        .trust_anchor_file = getenv("WIREPOST_TRUST_ANCHOR"),
+        .port = 25,
     };
     (void)uv_loop_init(&c.loop);
     c.resolver = dns_open(&c.loop, &config, error, sizeof error);
