@@ -115,6 +115,13 @@ static const char *const op_params[] = {"id",    "sender", "domain",  "all",
 static const char *const id_params[] = {"id", NULL};
 static const char *const events_params[] = {"after", "types", "follow", NULL};
 static const char *const name_params[] = {"name", NULL};
+static const char *const sender_params[] = {"sender", NULL};
+static const char *const strategy_set_params[] = {"sender", "strategy", NULL};
+static const char *const flow_params[] = {"sender", "stream", "provider", NULL};
+static const char *const why_not_params[] = {"sender", "stream", "provider", "path", NULL};
+static const char *const simulate_params[] = {"sender", "stream",           "provider",
+                                              "n",      "never_mailed_ppm", NULL};
+static const char *const report_params[] = {"reports", NULL};
 static const char *const drain_params[] = {"on", "wait", NULL};
 
 static const struct method methods[] = {
@@ -137,6 +144,12 @@ static const struct method methods[] = {
     {"routes.pause", RPC_ADMIN, api_routes_pause, name_params},
     {"routes.resume", RPC_ADMIN, api_routes_resume, name_params},
     {"routes.test", RPC_ADMIN, api_routes_test, name_params},
+    {"strategy.get", RPC_READER, api_strategy_get, sender_params},
+    {"strategy.set", RPC_ADMIN, api_strategy_set, strategy_set_params},
+    {"strategy.explain", RPC_READER, api_strategy_explain, flow_params},
+    {"strategy.why_not", RPC_READER, api_strategy_why_not, why_not_params},
+    {"strategy.simulate", RPC_READER, api_strategy_simulate, simulate_params},
+    {"event.report", RPC_ADMIN, api_event_report, report_params},
     {"drain", RPC_ADMIN, api_drain, drain_params},
 };
 

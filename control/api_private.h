@@ -21,6 +21,12 @@ void api_routes_list(struct rpc_request *request);
 void api_routes_pause(struct rpc_request *request);
 void api_routes_resume(struct rpc_request *request);
 void api_routes_test(struct rpc_request *request);
+void api_strategy_get(struct rpc_request *request);
+void api_strategy_set(struct rpc_request *request);
+void api_strategy_explain(struct rpc_request *request);
+void api_strategy_why_not(struct rpc_request *request);
+void api_strategy_simulate(struct rpc_request *request);
+void api_event_report(struct rpc_request *request);
 void api_config_get(struct rpc_request *request);
 void api_config_check(struct rpc_request *request);
 

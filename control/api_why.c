@@ -72,6 +72,9 @@ static json_t *line_of(const json_t *event)
                        text(event, "until"));
     } else if (strcmp(type, "finished") == 0) {
         (void)snprintf(body, sizeof body, "finished: no recipient is queued any more");
+    } else if (strcmp(type, "feedback") == 0) {
+        (void)snprintf(body, sizeof body, "%s by %s, sent by %s", text(event, "kind"),
+                       text(event, "recipient"), text(event, "path"));
     } else if (strcmp(type, "dsn") == 0) {
         (void)snprintf(body, sizeof body, "made as the bounce message of %s", text(event, "for"));
     } else {

@@ -2,6 +2,7 @@
 #include "control/ctl_time.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 int64_t ctl_time_ms(void)
@@ -20,4 +21,33 @@ const char *ctl_time_text(int64_t unix_ms, char *buf)
     (void)strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &tm);
     (void)snprintf(buf, CTL_TIME_TEXT, "%s.%03dZ", date, (int)(unix_ms % 1000));
     return buf;
+}
+
+/* ".123": as many digits as there are; the rest after milliseconds is dropped. */
+static const char *read_fraction(const char *at, int64_t *ms)
+{
+    int64_t unit = 100;
+    if (*at != '.') {
+        return at;
+    }
+    for (at++; *at >= '0' && *at <= '9'; at++, unit /= 10) {
+        *ms += (*at - '0') * unit;
+    }
+    return at;
+}
+
+bool ctl_time_parse(const char *text, int64_t *ret_unix_ms)
+{
+    struct tm tm = {0};
+    const char *at = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
+    if (!at) {
+        return false;
+    }
+    int64_t ms = (int64_t)timegm(&tm) * 1000;
+    at = read_fraction(at, &ms);
+    if (strcmp(at, "Z") != 0) {
+        return false;
+    }
+    *ret_unix_ms = ms;
+    return true;
 }

@@ -3,7 +3,6 @@
 #include "control/decisions_private.h"
 
 #include "control/events.h"
-#include "control/job.h"
 
 #define FLOWS_GRANTED 16384u
 #define TAIL_NAMES    256u
@@ -58,11 +57,11 @@ struct decisions *decisions_open(struct ctl *ctl, char *ret_error, size_t error_
     (void)ctl_must(make_engine(d) ? d : NULL);
     reply_index_init(&d->replies);
     decisions_load(d);
+    (void)strategy_tick(d->engine, decisions_now_ms(d)); /* senders begin on this day */
     if (!decisions_configure(d, ret_error, error_bytes)) {
         decisions_close(d);
         return NULL;
     }
-    (void)strategy_tick(d->engine, decisions_now_ms(d));
     d->timer.data = d;
     (void)uv_timer_init(ctl->loop, &d->timer);
     (void)uv_timer_start(&d->timer, on_timer, DECISIONS_SAVE_MS, DECISIONS_SAVE_MS);
@@ -155,13 +154,6 @@ void decisions_return(struct decisions *d, const struct strategy_key *key, uint3
     grants_return(d->grants, decisions_now_ms(d), key, slot, n);
 }
 
-struct strategy_key decisions_key(const struct decisions *d, const struct ctl_job *job)
-{
-    uint32_t sender = queue_sender(d->ctl->queue, &job->item);
-    INVARIANT(sender < d->ctl->config.n_senders); /* or it would not have been planned */
-    return (struct strategy_key){d->ctl->config.senders[sender].name, job->stream, job->provider};
-}
-
 /* ---- what comes back --------------------------------------------------------------------- */
 
 void decisions_classify(const struct decisions *d, uint16_t code, const uint8_t enhanced[3],
@@ -186,11 +178,11 @@ static uint64_t sent_at(int64_t sent_ms)
     return sent_ms > 0 ? (uint64_t)sent_ms : NEVER_MS;
 }
 
-void decisions_outcome(struct decisions *d, const struct ctl_job *job, const char *path,
+void decisions_outcome(struct decisions *d, const struct strategy_key *key, const char *path,
                        const struct reply_verdict *verdict, int64_t sent_ms)
 {
     const struct strategy_outcome outcome = {
-        .key = decisions_key(d, job),
+        .key = *key,
         .path = path,
         .n = 1,
         .verdict = *verdict,

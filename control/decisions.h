@@ -43,9 +43,9 @@ bool decisions_ask(struct decisions *decisions, const struct grant_request *requ
 void decisions_return(struct decisions *decisions, const struct strategy_key *key, uint32_t slot,
                       uint32_t n);
 
-/* The outcome of one recipient of a job; path is an address or the name of a route. */
-void decisions_outcome(struct decisions *decisions, const struct ctl_job *job, const char *path,
-                       const struct reply_verdict *verdict, int64_t sent_ms);
+/* The outcome of one recipient; path is the library's name of an address, or that of a route. */
+void decisions_outcome(struct decisions *decisions, const struct strategy_key *key,
+                       const char *path, const struct reply_verdict *verdict, int64_t sent_ms);
 /* An open, complaint or hard bounce that came later. False with a sentence: what it names is not
  * known here. */
 bool decisions_late(struct decisions *decisions, enum strategy_late what,

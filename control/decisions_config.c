@@ -112,6 +112,7 @@ bool decisions_configure(struct decisions *d, char *ret_error, size_t error_byte
     ctl_log(CTL_LOG_WARN, "the strategies start learning anew", "reason=\"%s\"", ret_error);
     memset(d->memory, 0, strategy_engine_bytes(&d->limits));
     d->engine = strategy_engine_init(d->memory, &d->limits);
+    (void)strategy_tick(d->engine, decisions_now_ms(d));
     return put_all(d, ret_error, error_bytes);
 }
 

@@ -17,9 +17,6 @@ struct decisions {
     uv_timer_t timer;
 };
 
-/* The flow of a job that is in the queue. */
-struct strategy_key decisions_key(const struct decisions *d, const struct ctl_job *job);
-
 /* ---- decisions_config.c ---- */
 
 /* Pools, routes and senders as configured. False with a sentence. */

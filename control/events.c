@@ -45,7 +45,7 @@ bool event_id_parse(const char *text, uint64_t *ret_id)
     return id != 0;
 }
 
-static void record_event(struct ctl *ctl, uint64_t id, json_t *event)
+void event_record(struct ctl *ctl, uint64_t id, json_t *event)
 {
     char *text = event_text(event);
     store_event(ctl->store, id, text);
@@ -58,7 +58,7 @@ void events_dataplane(struct ctl *ctl, const char *state, int pid, const char *t
     (void)json_object_set_new(event, "state", json_string(state));
     (void)json_object_set_new(event, "pid", json_integer(pid));
     (void)json_object_set_new(event, "text", json_string(text));
-    record_event(ctl, 0, event);
+    event_record(ctl, 0, event);
 }
 
 void events_decision(struct ctl *ctl, const struct strategy_key *key,
@@ -71,14 +71,14 @@ void events_decision(struct ctl *ctl, const struct strategy_key *key,
     (void)json_object_set_new(event, "provider", json_string(key->provider));
     (void)json_object_set_new(event, "reason", json_string(strategy_cause_name(record->cause)));
     (void)json_object_set_new(event, "line", json_string(line));
-    record_event(ctl, 0, event);
+    event_record(ctl, 0, event);
 }
 
 void events_drain(struct ctl *ctl, bool on)
 {
     json_t *event = event_new("drain", ctl_time_ms());
     (void)json_object_set_new(event, "on", json_boolean(on));
-    record_event(ctl, 0, event);
+    event_record(ctl, 0, event);
 }
 
 void events_held(struct ctl *ctl, uint64_t id, const char *recipient, const char *reason,
@@ -91,5 +91,5 @@ void events_held(struct ctl *ctl, uint64_t id, const char *recipient, const char
     (void)json_object_set_new(event, "reason", json_string(reason));
     (void)json_object_set_new(event, "evidence", json_string(evidence));
     (void)json_object_set_new(event, "until", json_string(ctl_time_text(until_ms, until)));
-    record_event(ctl, id, event);
+    event_record(ctl, id, event);
 }

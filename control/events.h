@@ -13,6 +13,8 @@
 json_t *event_new(const char *type, int64_t at_ms);
 /* Its text, malloc'ed; the object is given up. */
 char *event_text(json_t *event);
+/* Records it, of a message (0: of none); the object is given up. */
+void event_record(struct ctl *ctl, uint64_t message_id, json_t *event);
 /* Whether the text of an event is of this type. */
 bool event_type_is(const char *json, size_t len, const char *type);
 

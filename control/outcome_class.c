@@ -46,13 +46,20 @@ bool outcome_goes_elsewhere(const struct ending *e, const struct verdict *v, con
            e->job->planned && !was_blocked_before(last);
 }
 
+const char *outcome_path(const struct ending *e)
+{
+    return !e->has_slot || !e->job->planned ? ""
+           : e->job->lane == LANE_RELAY     ? e->route
+                                            : e->job->endpoint;
+}
+
 void outcome_feed(const struct ending *e)
 {
-    const char *path = e->job->lane == LANE_RELAY ? e->route : e->job->endpoint;
+    const struct strategy_key key = {e->sender, e->job->stream, e->job->provider};
+    const char *path = outcome_path(e);
     for (uint32_t i = 0; i < e->n && e->job->planned; i++) {
         if (e->verdicts[i].has_class) {
-            decisions_outcome(e->ctl->decisions, e->job, path, &e->verdicts[i].reply,
-                              e->started_ms);
+            decisions_outcome(e->ctl->decisions, &key, path, &e->verdicts[i].reply, e->started_ms);
         }
     }
 }

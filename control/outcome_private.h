@@ -70,6 +70,8 @@ void outcome_classify(const struct ending *e, struct verdict *v);
 /* What the receiver's network says of the address that was used, and not of the recipient, is tried
  * once more by another. */
 bool outcome_goes_elsewhere(const struct ending *e, const struct verdict *v, const char *last);
+/* The strategies' name of what was used; "" when nothing was. */
+const char *outcome_path(const struct ending *e);
 /* To the strategies: all recipients of a job, once that is durable. */
 void outcome_feed(const struct ending *e);
 

@@ -77,6 +77,7 @@ char *outcome_event_text(const struct ending *e, const struct verdict *v, uint32
     set(event, "id", json_string(event_id_text(e->job->message_id, id)));
     set(event, "recipient", json_string(v->address));
     set(event, "attempt", json_integer(attempt));
+    set(event, "path", json_string(outcome_path(e)));
     set(event, "provider", json_string(e->job->planned ? e->job->provider : ""));
     bool in_lane = e->has_slot && e->job->lane != LANE_RELAY;
     set(event, "lane", in_lane ? json_integer(e->job->lane) : json_null());

@@ -160,6 +160,12 @@ static struct masks masks_of(const struct plan *plan, const struct plan_request 
     return m;
 }
 
+uint32_t plan_down_mask(const struct plan *plan, uint32_t sender)
+{
+    const struct plan_request any = {.sender = sender, .has_ip4 = true, .has_ip6 = true};
+    return masks_of(plan, &any).down;
+}
+
 static bool has_relay_room(const struct plan *plan, uint32_t sender, uint64_t message_id,
                            bool *ret_all_down)
 {

@@ -27,6 +27,9 @@ void plan_refresh(struct plan *plan, uint32_t sender);
  * nothing could ever, and the job is to be told so. */
 bool plan_has_room(const struct plan *plan, uint32_t sender, uint64_t message_id);
 
+/* Slots of a sender that are out of order now, whatever the destination. */
+uint32_t plan_down_mask(const struct plan *plan, uint32_t sender);
+
 /* True when mail of this sender may leave without anybody asking where the destination is: by
  * relays only. */
 bool plan_by_relay_only(const struct plan *plan, uint32_t sender);

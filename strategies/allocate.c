@@ -177,23 +177,32 @@ static unsigned rank(const struct job *j, const struct st_candidate *c)
     return c->route == STRATEGY_ROUTE_SHR ? 1 : 2;
 }
 
-/* The present alternative is left for one that is better by 0.02 beyond doubt (1.28 sigma), as home
- * is. */
-static int64_t worth(const struct job *j, const struct st_candidate *c)
+/* What another one must be worth for this one to be left: better by 0.02 beyond doubt (1.28 sigma),
+ * as home is. */
+static int64_t worth_staying(const struct job *j, const struct st_candidate *c)
 {
-    if (j->e->flows[j->x->flow].away_slot != c->slot + 1)
-        return c->value_ppm;
     uint64_t doubt = fx_sqrt((uint64_t)j->e->arms[c->arm].index_var_ppm * PPM * 2);
+
     return c->value_ppm + STAY_PPM + (int64_t)(doubt * 128 / 100);
 }
 
+static int64_t worth(const struct job *j, const struct st_candidate *c)
+{
+    return j->e->flows[j->x->flow].away_slot == c->slot + 1 ? worth_staying(j, c) : c->value_ppm;
+}
+
+/* b comes earlier in the configuration: of two shared relays it is the one to stay with. */
 static bool is_better(const struct job *j, const struct st_candidate *a,
                       const struct st_candidate *b)
 {
     if (b == NULL)
         return true;
     unsigned rank_a = rank(j, a), rank_b = rank(j, b);
-    return rank_a != rank_b ? rank_a < rank_b : worth(j, a) > worth(j, b);
+    if (rank_a != rank_b)
+        return rank_a < rank_b;
+    if (a->route == STRATEGY_ROUTE_SHR && b->route == STRATEGY_ROUTE_SHR)
+        return a->value_ppm > worth_staying(j, b);
+    return worth(j, a) > worth(j, b);
 }
 
 static struct st_candidate *best_with_room(struct job *j, bool away_from_home)

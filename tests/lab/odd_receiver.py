@@ -10,6 +10,9 @@
     resetdot  the same with RST (once)         garbage    answers RCPT with what is no reply (once)
     dribble   sends each reply byte by byte    nopipe     (server-wide with --no-extensions)
 
+--blocks FILE: a JSON object {source address: reply}, read anew for each MAIL: the reply is given instead of 250. Every
+MAIL is then logged to FILE.mails as {"at", "peer", "blocked"}.
+
 Kept messages are JSON lines on --log: {"at", "peer", "mail_from", "rcpt_to", "sha256", "bytes",
 "message_id", "answered"}. `answered` is false for a message taken without a reply.
 """
@@ -21,6 +24,7 @@ import re
 import socket
 import struct
 import time
+from pathlib import Path
 
 _MESSAGE_ID = re.compile(rb"^Message-ID:[ \t]*(<[^>\r\n]+>)", re.I | re.M)
 
@@ -38,6 +42,16 @@ class Server:
         self.extensions = not args.no_extensions
         self.log = open(args.log, "a", encoding="utf-8", buffering=1)
         self.seen = set()
+        self.blocks = args.blocks
+
+    def block(self, peer):
+        """The reply to MAIL from this address while it is blocked, else None."""
+        if not self.blocks:
+            return None
+        reply = json.loads(self.blocks.read_text()).get(peer)
+        with open(f"{self.blocks}.mails", "a", encoding="utf-8") as out:
+            print(json.dumps({"at": time.time(), "peer": peer, "blocked": reply is not None}), file=out)
+        return reply
 
     def first_time(self, kind, address):
         if (kind, address) in self.seen:
@@ -100,11 +114,16 @@ class Session:
 
     async def do_mail(self, rest):
         self.mail_from, self.rcpt_to = re.search(r"<([^>]*)>", rest).group(1), []
-        await self.say("250 2.1.0 ok")
+        blocked = self.server.block(self.writer.get_extra_info("peername")[0])
+        if blocked:
+            self.mail_from = None
+        await self.say(blocked or "250 2.1.0 ok")
 
     async def do_rcpt(self, rest):
         address = re.search(r"<([^>]*)>", rest).group(1)
         kind = self.kind(address)
+        if self.mail_from is None:
+            return await self.say("503 5.5.1 MAIL first")
         if kind == "bounce":
             return await self.say("550-5.1.1 no such\r\n550 5.1.1 mailbox here")
         if kind == "defer" and self.server.first_time(kind, address):
@@ -168,6 +187,7 @@ async def main():
     parser.add_argument("--listen", required=True, metavar="ADDRESS:PORT")
     parser.add_argument("--log", required=True)
     parser.add_argument("--no-extensions", action="store_true")
+    parser.add_argument("--blocks", type=Path, metavar="FILE")
     args = parser.parse_args()
     host, _, port = args.listen.rpartition(":")
     server = await asyncio.start_server(Server(args).handle, host, int(port), limit=1 << 20)
