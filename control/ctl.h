@@ -28,6 +28,9 @@
 #include <uv.h>
 
 struct ctl_job;
+struct destination_lookup;
+struct https;
+struct sts;
 struct ctl_lanes;
 struct decisions;
 struct plan;
@@ -48,6 +51,10 @@ struct ctl {
     struct store *store;
     struct queue *queue;
     struct dns_resolver *dns;
+    struct https *https;
+    struct sts *sts;
+    struct destination_lookup *lookups; /* that wait for a policy */
+    uint8_t tls_key[16];                /* secret: for keys of TLS policies (tls_plan.h) */
     struct ctl_lanes *lanes;
     struct rpc_server *rpc;
     struct message_table messages; /* queued ones: how many of their recipients are still queued */

@@ -181,8 +181,9 @@ static void parse_dns(struct ctl_parse *p)
                                        "trust_anchor_file", NULL};
     struct ctl_config *c = p->config;
     json_t *object = section(p, "dns", keys);
-    if (config_get_text(p->errors, "/dns", object, "trust_anchor_file", false,
-                        c->dns.trust_anchor_file, sizeof c->dns.trust_anchor_file)) {
+    text_or(p, "/dns", object, "trust_anchor_file", "", c->dns.trust_anchor_file,
+            sizeof c->dns.trust_anchor_file);
+    if (c->dns.trust_anchor_file[0]) {
         absolute(p, "/dns/trust_anchor_file", c->dns.trust_anchor_file);
     }
     json_t *servers = json_object_get(object, "servers");
@@ -235,6 +236,28 @@ static void parse_retry(struct ctl_parse *p, json_t *delivery)
     (void)json_object_set_new(delivery, "retry_jitter", json_integer(backoff->jitter_percent));
 }
 
+enum tls_wants ctl_config_parse_tls(struct ctl_parse *p, const char *path, json_t *object,
+                                    enum tls_wants otherwise)
+{
+    static const char *const words[] = {
+#define X(name, text) [TLS_WANTS_##name] = text,
+        TLS_WANTS_MAP(X)
+#undef X
+    };
+    char text[16], child[CONFIG_PATH_MAX];
+    (void)snprintf(text, sizeof text, "%s", words[otherwise]);
+    (void)config_get_text(p->errors, path, object, "tls", false, text, sizeof text);
+    (void)json_object_set_new(object, "tls", json_string(text));
+    for (enum tls_wants wants = TLS_WANTS_NONE; wants < TLS_N_WANTS; wants++) {
+        if (strcmp(text, words[wants]) == 0) {
+            return wants;
+        }
+    }
+    config_error_add(p->errors, config_path_join(child, path, "tls"),
+                     "must be \"none\", \"may\", \"auto\", \"encrypt\", \"verify\" or \"dane\"");
+    return otherwise;
+}
+
 static void parse_delivery(struct ctl_parse *p)
 {
     static const char *const keys[] = {"port",
@@ -250,14 +273,8 @@ static void parse_delivery(struct ctl_parse *p)
                                        "tls",
                                        NULL};
     json_t *object = section(p, "delivery", keys);
-    char tls[8] = "may";
     parse_retry(p, object);
-    (void)config_get_text(p->errors, "/delivery", object, "tls", false, tls, sizeof tls);
-    (void)json_object_set_new(object, "tls", json_string(tls));
-    p->config->delivery.tls = strcmp(tls, "may") == 0 ? CHAN_TLS_MAY : CHAN_TLS_NONE;
-    if (strcmp(tls, "may") != 0 && strcmp(tls, "none") != 0) {
-        config_error_add(p->errors, "/delivery/tls", "must be \"may\" or \"none\"");
-    }
+    p->config->delivery.tls = ctl_config_parse_tls(p, "/delivery", object, TLS_WANTS_AUTO);
 }
 
 static void parse_limits(struct ctl_parse *p)

@@ -21,6 +21,22 @@
 #define CTL_ROUTES_MAX  64u
 #define CTL_CHAIN_MAX   8u
 
+/* What is wanted of TLS towards receivers, at least: see tls_plan.h. */
+#define TLS_WANTS_MAP(X)                                                                           \
+    X(NONE, "none")                                                                                \
+    X(MAY, "may")                                                                                  \
+    X(AUTO, "auto")                                                                                \
+    X(ENCRYPT, "encrypt")                                                                          \
+    X(VERIFY, "verify")                                                                            \
+    X(DANE, "dane")
+
+enum tls_wants {
+#define X(name, text) TLS_WANTS_##name,
+    TLS_WANTS_MAP(X)
+#undef X
+        TLS_N_WANTS
+};
+
 /* A relay. */
 struct ctl_route {
     char name[CONFIG_NAME_MAX];
@@ -36,14 +52,15 @@ struct ctl_route {
 
 struct ctl_sender {
     char name[CONFIG_NAME_MAX];
+    enum tls_wants tls;            /* its own word, or that of "delivery" */
     enum strategy_kind strategy;   /* in force */
     enum strategy_kind configured; /* in the file */
     bool has_pool;
     uint32_t pool;                  /* index in dp.pools */
     uint32_t shared[CTL_CHAIN_MAX]; /* shared routes, in the order to use them */
     uint32_t n_shared;
-    bool fallback; /* dedicated: shared routes while the own addresses are in trouble */
-    uint32_t v30;  /* mails of the last 30 days before it came here; UINT32_MAX: not known */
+    bool fallback;   /* dedicated: shared routes while the own addresses are in trouble */
+    uint32_t v30;    /* mails of the last 30 days before it came here; UINT32_MAX: not known */
     uint32_t custom; /* route of strategy custom; UINT32_MAX: none */
     char *
         *domains; /* return paths of these domains belong to this sender when `inject` names none */
@@ -74,7 +91,7 @@ struct ctl_config {
     struct {
         uint32_t port;
         struct backoff backoff;
-        enum chan_tls tls;
+        enum tls_wants tls;
         uint32_t expire_s, bounce_expire_s, doubtful_retry_s;
         uint32_t connections_per_address, messages_per_connection, idle_ms, in_flight_per_site;
     } delivery;

@@ -11,6 +11,9 @@ struct ctl_parse {
     json_t *effective;    /* a copy of the file; defaults are filled in as it is read */
 };
 
+/* "tls" of "delivery" or of a sender; `otherwise` is filled in. */
+enum tls_wants ctl_config_parse_tls(struct ctl_parse *p, const char *path, json_t *object,
+                                    enum tls_wants otherwise);
 void ctl_config_parse_routes(struct ctl_parse *p);
 /* "senders"; after "pools" and "routes". */
 void ctl_config_parse_senders(struct ctl_parse *p);

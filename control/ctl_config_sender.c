@@ -28,6 +28,7 @@ static void parse_strategy(struct ctl_parse *p, const char *path, json_t *object
             text);
     }
     sender->configured = sender->strategy;
+    sender->tls = ctl_config_parse_tls(p, path, object, p->config->delivery.tls);
 }
 
 /* What the decisions of its strategy start from. */
@@ -187,8 +188,8 @@ static void parse_domains(struct ctl_parse *p, const char *path, json_t *object,
 
 static void parse_sender(struct ctl_parse *p, const char *name, json_t *object)
 {
-    static const char *const keys[] = {"domains", "strategy", "pool",     "shared",
-                                       "custom",  "v30",      "fallback", NULL};
+    static const char *const keys[] = {"domains", "strategy", "pool", "shared", "custom",
+                                       "v30",     "fallback", "tls",  NULL};
     struct ctl_sender *sender = &p->config->senders[p->config->n_senders];
     char path[CONFIG_PATH_MAX];
     config_path_join(path, "/senders", name);

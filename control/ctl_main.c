@@ -10,6 +10,7 @@
  */
 #include "control/api.h"
 #include "control/ctl.h"
+#include "control/destination.h"
 #include "control/dispatch.h"
 #include "control/dp_process.h"
 #include "control/drain.h"
@@ -173,6 +174,20 @@ static int open_dns(struct ctl *ctl)
     return ctl->dns ? EX_OK : fail(EX_OSERR, error);
 }
 
+/* What policies about TLS need: HTTPS, MTA-STS. */
+static int open_tls(struct ctl *ctl)
+{
+    const char *ca_file = ctl->config.tls_ca_file;
+    if (getrandom(ctl->tls_key, sizeof ctl->tls_key, 0) != sizeof ctl->tls_key) {
+        return fail(EX_OSERR, "the system gives no random numbers");
+    }
+    ctl->https = ctl_must(https_open(ctl->loop, ca_file[0] ? ca_file : NULL));
+    const struct sts_config config = {
+        .loop = ctl->loop, .dns = ctl->dns, .https = ctl->https, .store = ctl->store};
+    ctl->sts = ctl_must(sts_open(&config));
+    return EX_OK;
+}
+
 static void on_store(uv_poll_t *poll, int status, int events)
 {
     struct ctl *ctl = poll->data;
@@ -214,7 +229,7 @@ static int open_parts(struct ctl *ctl)
         return fail(EX_OSERR, error);
     }
     (void)ctl_must(dispatch_open(ctl) ? ctl : NULL);
-    if ((status = open_dns(ctl)) != EX_OK) {
+    if ((status = open_dns(ctl)) != EX_OK || (status = open_tls(ctl)) != EX_OK) {
         return status;
     }
     ctl->relays = relays_open(ctl, error, sizeof error);
@@ -302,6 +317,11 @@ static void close_parts(struct ctl *ctl)
     }
     if (ctl->dns) {
         dns_close(ctl->dns);
+    }
+    if (ctl->https) {
+        https_close(ctl->https);
+        sts_close(ctl->sts);
+        destination_close(ctl);
     }
     if (ctl->store) {
         store_on_event(ctl->store, NULL, NULL);

@@ -2,6 +2,7 @@
 #include "control/dispatch.h"
 
 #include "control/address.h"
+#include "control/destination.h"
 #include "control/dp_process.h"
 #include "control/events.h"
 #include "control/groups.h"
@@ -181,24 +182,36 @@ static void unresolved(struct ctl *ctl, struct ctl_job *job, const struct dns_an
     outcome_record(ctl, job, NULL, &own);
 }
 
-static bool add_targets(const struct ctl *ctl, struct job_draft *draft,
-                        const struct dns_answer *answer)
+/* No host of the domain may be used with the TLS that it is to have. */
+static void refused_tls(struct ctl *ctl, struct ctl_job *job, const struct tls_plan *tls)
 {
+    const struct outcome_own own = {
+        .kind = OUTCOME_DEFERRED,
+        .stage = OUTCOME_STAGE_RESOLVE,
+        .enhanced = {4, 7, 5},
+        .text = tls->text,
+        .host = "",
+    };
+    dispatch_count_in_flight(ctl, job);
+    outcome_record(ctl, job, NULL, &own);
+}
+
+static void add_targets(const struct ctl *ctl, struct job_draft *draft, struct tls_plan *tls)
+{
+    const struct dns_answer *answer = tls->answer;
     for (uint32_t i = 0; i < answer->n_targets; i++) {
         const struct dns_target *target = &answer->targets[i];
-        if (target->addr.family == 4) { /* lanes speak IPv4 only */
-            draft->targets[draft->n_targets++] = (struct chan_target){
-                .addr = target->addr,
-                .port = (uint16_t)ctl->config.delivery.port,
-                .host = job_draft_add(draft, target->host),
-                .tls = (uint8_t)ctl->config.delivery.tls,
-                .tls_name = CHAN_NO_STRING,
-                .tlsa = CHAN_NO_STRING,
-            };
+        struct chan_target to = {
+            .addr = target->addr,
+            .port = (uint16_t)ctl->config.delivery.port,
+        };
+        if (target->addr.family == 4 && /* lanes speak IPv4 only */
+            tls_plan_target(tls, target, draft, &to)) {
+            to.host = job_draft_add(draft, target->host);
+            draft->targets[draft->n_targets++] = to;
         }
     }
     draft->site_hash = answer->site_hash;
-    return draft->n_targets > 0;
 }
 
 /* To the lane, or back to the queue: false. */
@@ -268,7 +281,17 @@ static void plan_and_submit(struct ctl *ctl, struct ctl_job *job, struct pick *p
                             uint32_t sender, const struct dns_answer *answer)
 {
     struct plan_choice choice;
-    bool has_ip4 = answer && add_targets(ctl, pick->draft, answer);
+    struct sts_answer sts;
+    struct tls_plan tls = {0};
+    if (answer) {
+        tls = destination_tls(ctl, sender, pick->domain, answer, pick->draft->needs, &sts);
+        add_targets(ctl, pick->draft, &tls);
+    }
+    if (pick->draft->n_targets == 0 && tls.n_refused > 0) {
+        refused_tls(ctl, job, &tls);
+        return;
+    }
+    bool has_ip4 = pick->draft->n_targets > 0;
     name_provider(ctl, job, pick->domain);
     (void)snprintf(job->stream, sizeof job->stream, "%s", pick->stream);
     const struct plan_request request = {
@@ -355,13 +378,13 @@ static void begin(struct ctl *ctl, const struct queue_item *item)
         return;
     }
     const char *domain = queue_domain(ctl->queue, item);
-    const struct dns_answer *answer = dns_cached(ctl->dns, domain);
+    const struct dns_answer *answer = destination_cached(ctl, sender, domain);
     if (answer) {
         start(ctl, job, answer);
         return;
     }
     ctl->resolving++;
-    dns_lookup(ctl->dns, domain, on_resolved, job);
+    destination_lookup(ctl, sender, domain, on_resolved, job);
 }
 
 /* ---- the loop ---------------------------------------------------------------------------- */

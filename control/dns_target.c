@@ -87,8 +87,10 @@ static void add(struct dns_answer *answer, const struct ip_addr *addr, uint8_t r
                 const struct dns_host *host)
 {
     for (uint32_t i = 0; i < answer->n_targets; i++) {
-        if (ip_addr_equal(&answer->targets[i].addr, addr)) {
-            return;
+        const struct dns_target *other = &answer->targets[i];
+        bool dane = other->tlsa != DNS_TLSA_NONE || host->tlsa != DNS_TLSA_NONE;
+        if (ip_addr_equal(&other->addr, addr) && !dane) {
+            return; /* with DANE each name of an address is a host of its own */
         }
     }
     struct dns_target *target = &answer->targets[answer->n_targets++];

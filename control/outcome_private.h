@@ -7,6 +7,7 @@
 #include "control/outcome_record.h"
 #include "strategies/reply.h"
 #include "control/wire.h"
+#include "dataplane/tls_failure.h"
 
 /* How it went for one recipient. */
 struct verdict {
@@ -39,7 +40,14 @@ struct ending {
     char route[CONFIG_NAME_MAX]; /* "dedicated", or a relay's name */
     char source[IP_ADDR_TEXT_MAX], peer[IP_ADDR_TEXT_MAX], host[256];
     uint32_t rtt_us, retransmissions;
+    uint32_t syn_rtt_us, zero_window_ms;
     uint8_t tls_version; /* as in the slot */
+    enum chan_tls tls_policy;
+    bool tls_verified;
+    enum tls_failure tls_failure;
+    char tls_reason[CHAN_REASON_MAX];
+    enum outcome_end end;
+    enum outcome_arrival arrival;
     uint64_t bytes;
     double seconds;
     int64_t started_ms;

@@ -35,6 +35,18 @@ static bool slot_string(struct ctl *ctl, const struct ctl_job *job, uint32_t off
     return true;
 }
 
+/* Of the target that was talked to last; another's stands in TLS-RPT only. */
+static void read_tls(const struct chan_slot *slot, uint32_t target, struct ending *e)
+{
+    const struct chan_tls_result *result = &slot->tls_results[target];
+    e->tls_policy = slot->targets[target].tls < CHAN_N_TLS ? slot->targets[target].tls : 0;
+    e->tls_verified = slot->tls_verified == 1;
+    e->tls_failure = result->failure < TLS_N_FAILURES ? result->failure : TLS_FAILURE_VALIDATION;
+    if (e->tls_failure != TLS_FAILURE_NONE) {
+        (void)snprintf(e->tls_reason, sizeof e->tls_reason, "%s", slot->tls_reason);
+    }
+}
+
 static void read_connection(struct ctl *ctl, const struct ctl_job *job,
                             const struct chan_slot *slot, struct ending *e)
 {
@@ -51,7 +63,12 @@ static void read_connection(struct ctl *ctl, const struct ctl_job *job,
     }
     if (target < slot->n_targets && target < CHAN_TARGET_MAX) {
         (void)slot_string(ctl, job, slot->targets[target].host, e->host, sizeof e->host);
+        read_tls(slot, target, e);
     }
+    e->syn_rtt_us = slot->syn_rtt_us;
+    e->zero_window_ms = slot->zero_window_ms;
+    e->end = slot->end;
+    e->arrival = slot->arrival;
     e->rtt_us = slot->rtt_us;
     e->tls_version = slot->tls_version;
     e->retransmissions = slot->retransmissions;

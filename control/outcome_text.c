@@ -56,12 +56,40 @@ static void set_time(json_t *object, const char *key, int64_t unix_ms)
     set(object, key, json_string(ctl_time_text(unix_ms, text)));
 }
 
+/* What the TCP of a lane knows about an attempt that was not answered. */
+static void set_end(json_t *object, const struct ending *e)
+{
+    if (e->has_slot && e->job->lane != LANE_RELAY) {
+        set(object, "end", json_string(outcome_end_text(e->end)));
+        set(object, "arrival", json_string(outcome_arrival_text(e->arrival)));
+    }
+}
+
+static void set_tls(json_t *object, const struct ending *e)
+{
+    static const char *const policies[] = {
+#define X(name, text) [CHAN_TLS_##name] = text,
+        CHAN_TLS_MAP(X)
+#undef X
+    };
+    set(object, "tls", json_string(e->tls_version == 3 ? "1.3" : e->tls_version == 2 ? "1.2" : ""));
+    set(object, "tls_verified", json_boolean(e->tls_verified));
+    if (e->job->lane != LANE_RELAY) {
+        set(object, "tls_policy", json_string(policies[e->tls_policy]));
+    }
+    if (e->tls_failure != TLS_FAILURE_NONE) {
+        set(object, "tls_failure", json_string(tls_failure_text(e->tls_failure)));
+        set(object, "tls_reason", words(e->tls_reason));
+    }
+}
+
 char *outcome_last_text(const struct ending *e, const struct verdict *v)
 {
     json_t *object = ctl_must(json_object());
     set_time(object, "at", e->now_ms);
     set(object, "kind", json_string(outcome_kind_text(v->kind)));
     set_reply(object, e, v);
+    set_end(object, e);
     return event_text(object);
 }
 
@@ -86,12 +114,12 @@ char *outcome_event_text(const struct ending *e, const struct verdict *v, uint32
     set(event, "reason", json_string(reason(e, v)));
     set(event, "evidence", json_string(e->job->planned ? e->job->decision.evidence : ""));
     if (e->has_slot) {
-        set(event, "tls",
-            json_string(e->tls_version == 3   ? "1.3"
-                        : e->tls_version == 2 ? "1.2"
-                                              : ""));
+        set_tls(event, e);
+        set_end(event, e);
+        set(event, "syn_rtt_us", json_integer(e->syn_rtt_us));
         set(event, "rtt_us", json_integer(e->rtt_us));
         set(event, "retransmissions", json_integer(e->retransmissions));
+        set(event, "zero_window_ms", json_integer(e->zero_window_ms));
         set(event, "seconds", json_real(e->seconds));
     }
     if (v->state == STORE_RCPT_QUEUED) {

@@ -123,6 +123,7 @@ static void job_done(struct relay_session *s)
     slot->bytes_sent = s->bytes_sent;
     const char *version = s->tls_on ? tls_client_result(&s->tls)->version : NULL;
     slot->tls_version = !version ? 0 : strcmp(version, "TLSv1.3") == 0 ? 3 : 2;
+    slot->tls_verified = s->tls_on && tls_client_result(&s->tls)->verified;
     s->route->sent++;
     relay_finish(s->route, number);
 }

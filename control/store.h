@@ -128,6 +128,11 @@ void store_update(struct store *s, const struct store_update *update);
  * with the next commit. */
 void store_event(struct store *s, uint64_t message_id, const char *event_json);
 
+/* A note that is no mail: a name of at most 300 bytes and a text; null: the note goes. Durable with
+ * the next commit, or, when that fails, not: nobody is told. */
+#define STORE_NOTE_NAME_MAX 300u
+void store_note(struct store *s, const char *name, const char *text);
+
 /* ---- reading: sees what is durable ---- */
 
 /* Every queued message in order of id, at start and for queue.list. Stops when fn returns false. */
@@ -154,6 +159,12 @@ uint64_t store_each_event(struct store *s, uint64_t after, uint64_t message_id, 
 uint64_t store_last_event(struct store *s);
 /* Called on the loop thread for each event once it is durable. */
 void store_on_event(struct store *s, store_event_fn fn, void *user);
+
+/* A copy of the note's text, to be freed; null: there is none. */
+char *store_note_read(struct store *s, const char *name);
+/* Notes whose names begin with the prefix, in order of names. Stops when fn returns false. */
+typedef bool (*store_note_fn)(void *user, const char *name, const char *text);
+void store_each_note(struct store *s, const char *prefix, store_note_fn fn, void *user);
 
 struct store_stats {
     uint64_t messages, used_bytes, max_bytes, free_bytes;

@@ -24,6 +24,7 @@ static const char *const db_names[STORE_DBS] = {
     [DB_BODY] = "body",
     [DB_EVENT] = "event",
     [DB_EVENT_BY_MESSAGE] = "event_by_message",
+    [DB_NOTE] = "note",
     [DB_META] = "meta",
 };
 

@@ -37,6 +37,8 @@ void store_op_free(struct store_op *op)
     drop(op->update.recipients);
     drop(op->update.finished_event_json);
     free(op->event_json);
+    free(op->note_name);
+    free(op->note_text);
     free(op);
 }
 
@@ -146,5 +148,15 @@ void store_event(struct store *s, uint64_t message_id, const char *event_json)
     struct store_op *op = op_new(OP_EVENT, NULL, NULL);
     op->event_message_id = message_id;
     op->event_json = copy(event_json);
+    give(s, op);
+}
+
+void store_note(struct store *s, const char *name, const char *text)
+{
+    INVARIANT(name[0] && strlen(name) <= STORE_NOTE_NAME_MAX);
+    struct store_op *op = op_new(OP_NOTE, NULL, NULL);
+    op->note_name = copy(name);
+    op->note_text = copy(text);
+    op->bytes = 1024 + (text ? strlen(text) : 0);
     give(s, op);
 }

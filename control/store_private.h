@@ -16,6 +16,7 @@
  *     body               id            -> struct body_head, offsets of dots, wire form
  *     event              seq           -> message id (8 bytes), JSON
  *     event_by_message   id, seq       -> nothing
+ *     note               name          -> text
  *     meta               "id"          -> the highest message id made durable
  *                        "seq"         -> the highest event number
  *                        "version"     -> STORE_VERSION
@@ -44,7 +45,7 @@
 #define STORE_VERSION  1u
 #define STORE_PROBE_MS 1000 /* after a failed write: how soon another one is tried */
 
-enum store_db { DB_MESSAGE, DB_RCPT, DB_BODY, DB_EVENT, DB_EVENT_BY_MESSAGE, DB_META, STORE_DBS };
+enum store_db { DB_MESSAGE, DB_RCPT, DB_BODY, DB_EVENT, DB_EVENT_BY_MESSAGE, DB_NOTE, DB_META, STORE_DBS };
 
 struct body_head {
     uint32_t n_stuff, pad;
@@ -53,12 +54,13 @@ struct body_head {
 /* What is to be written, and who is told. Strings are copies. */
 struct store_op {
     struct store_op *next;
-    enum store_op_kind { OP_ACCEPT, OP_UPDATE, OP_EVENT } kind;
+    enum store_op_kind { OP_ACCEPT, OP_UPDATE, OP_EVENT, OP_NOTE } kind;
     struct store_accept accept; /* of OP_ACCEPT, or the DSN of an update */
     bool has_dsn;
     struct store_update update;
     uint64_t event_message_id; /* of OP_EVENT */
     char *event_json;
+    char *note_name, *note_text; /* of OP_NOTE */
     store_done_fn done;
     void *user;
     uint64_t bytes;     /* that it will need, about */

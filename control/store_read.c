@@ -243,3 +243,55 @@ uint64_t store_each_event(struct store *s, uint64_t after, uint64_t message_id, 
     end(s, txn);
     return after;
 }
+
+/* ---- notes ------------------------------------------------------------------------------- */
+
+static char *text_of(const MDB_val *value)
+{
+    char *text = malloc(value->mv_size + 1);
+    INVARIANT(text != NULL);
+    memcpy(text, value->mv_data, value->mv_size);
+    text[value->mv_size] = '\0';
+    return text;
+}
+
+char *store_note_read(struct store *s, const char *name)
+{
+    MDB_val key = {strlen(name), (void *)(uintptr_t)name}, value;
+    MDB_txn *txn = begin(s);
+    if (!txn) {
+        return NULL;
+    }
+    char *text = mdb_get(txn, s->dbi[DB_NOTE], &key, &value) == 0 ? text_of(&value) : NULL;
+    end(s, txn);
+    return text;
+}
+
+static bool give_note(const MDB_val *key, const MDB_val *value, store_note_fn fn, void *user)
+{
+    char *name = text_of(key), *text = text_of(value);
+    bool more = fn(user, name, text);
+    free(name);
+    free(text);
+    return more;
+}
+
+void store_each_note(struct store *s, const char *prefix, store_note_fn fn, void *user)
+{
+    MDB_val key = {strlen(prefix), (void *)(uintptr_t)prefix}, value;
+    MDB_txn *txn = begin(s);
+    if (!txn) {
+        return;
+    }
+    MDB_cursor *cursor = cursor_open(s, txn, DB_NOTE);
+    for (MDB_cursor_op op = MDB_SET_RANGE;
+         cursor && mdb_cursor_get(cursor, &key, &value, op) == 0 && key.mv_size >= strlen(prefix) &&
+         memcmp(key.mv_data, prefix, strlen(prefix)) == 0;
+         op = MDB_NEXT) {
+        if (!give_note(&key, &value, fn, user)) {
+            break;
+        }
+    }
+    mdb_cursor_close(cursor);
+    end(s, txn);
+}

@@ -193,6 +193,16 @@ static int put_update(struct batch *b, const struct store_op *op)
     return result || !op->has_dsn ? result : put_accept(b, &op->accept);
 }
 
+static int put_note(struct batch *b, const struct store_op *op)
+{
+    MDB_val key = {strlen(op->note_name), op->note_name};
+    if (!op->note_text) {
+        return delete_key(b, DB_NOTE, key.mv_data, key.mv_size);
+    }
+    MDB_val value = {strlen(op->note_text), op->note_text};
+    return mdb_put(b->txn, b->s->dbi[DB_NOTE], &key, &value, 0);
+}
+
 static int put_op(struct batch *b, struct store_op *op)
 {
     op->first_seq = b->s->last_seq + 1;
@@ -203,6 +213,8 @@ static int put_op(struct batch *b, struct store_op *op)
         return put_update(b, op);
     case OP_EVENT:
         return put_event(b, op->event_message_id, op->event_json);
+    case OP_NOTE:
+        return put_note(b, op);
     }
     return EINVAL;
 }

@@ -25,6 +25,7 @@ enum tls_failure {
 #define X(name, text) TLS_FAILURE_##name,
     TLS_FAILURE_MAP(X)
 #undef X
+    TLS_N_FAILURES
 };
 
 const char *tls_failure_text(enum tls_failure failure);

@@ -357,6 +357,44 @@ START_TEST(events_beyond_event_keep_go_in_steps_and_their_numbers_never_come_bac
 }
 END_TEST
 
+/* ---- notes ------------------------------------------------------------------------------- */
+
+static void expect_note(const char *name, const char *want)
+{
+    char *text = store_note_read(spool.store, name);
+    ck_assert_pstr_eq(text, want);
+    free(text);
+}
+
+static bool on_note(void *user, const char *name, const char *text)
+{
+    char *seen = user;
+    (void)snprintf(seen + strlen(seen), 200 - strlen(seen), "%s=%s ", name, text);
+    return strcmp(name, "a/3") != 0;
+}
+
+START_TEST(notes_are_there_after_a_restart_and_go_when_told)
+{
+    char seen[200] = "";
+    expect_note("a/1", NULL);
+    store_note(spool.store, "a/1", "one");
+    store_note(spool.store, "a/2", "two");
+    store_note(spool.store, "a/3", "");
+    store_note(spool.store, "a/4", "not reached");
+    store_note(spool.store, "b", "other");
+    store_note(spool.store, "a/1", "uno");
+    store_note(spool.store, "a/2", NULL);
+    store_note(spool.store, "never", NULL);
+    reopen();
+    expect_note("a/1", "uno");
+    expect_note("a/2", NULL);
+    expect_note("a/3", "");
+    store_each_note(spool.store, "a/", on_note, seen);
+    ck_assert_str_eq(seen, "a/1=uno a/3= ");
+    ck_assert_uint_eq(spool_entries(&spool, "note"), 4);
+}
+END_TEST
+
 /* ---- closing ----------------------------------------------------------------------------- */
 
 static void give_more(void *user, enum store_status status)
@@ -424,6 +462,7 @@ int main(void)
     tcase_add_test(tc, ids_grow_also_over_a_restart_and_when_the_clock_is_behind);
     tcase_add_test(tc, events_are_told_once_durable_and_read_back_the_same);
     tcase_add_test(tc, events_beyond_event_keep_go_in_steps_and_their_numbers_never_come_back);
+    tcase_add_test(tc, notes_are_there_after_a_restart_and_go_when_told);
     tcase_add_test(tc, closing_commits_what_was_given_and_refuses_what_its_callbacks_give);
     tcase_add_test(tc, nothing_is_accepted_while_the_store_closes);
     return tap_run("store", tc);
