@@ -69,6 +69,7 @@ int wpctl_queue(int argc, char **argv);
 /* queue hold, release, retry, bounce, delete: argv[1] is the verb. */
 int wpctl_queue_operate(int argc, char **argv);
 int wpctl_routes(int argc, char **argv);
+int wpctl_strategy(int argc, char **argv);
 int wpctl_why(int argc, char **argv);
 int wpctl_stats(int argc, char **argv);
 int wpctl_events(int argc, char **argv);

@@ -61,6 +61,22 @@ static const struct wpctl_command commands[] = {
      "does not answer.",
      "wirepostctl routes list\n"
      "wirepostctl routes test shared-main"},
+    {"strategy", wpctl_strategy, "who carries a sender's mail, and why",
+     "strategy list | get SENDER | set SENDER STRATEGY\n"
+     "       wirepostctl [OPTIONS] strategy explain [--stream STREAM] SENDER PROVIDER\n"
+     "       wirepostctl [OPTIONS] strategy why-not [--stream STREAM] SENDER PROVIDER\n"
+     "       PATH\n"
+     "       wirepostctl [OPTIONS] strategy simulate [--stream STREAM] SENDER PROVIDER\n"
+     "       N",
+     "set changes the strategy of a sender to auto, dedicated, shared or custom from\n"
+     "now on and over restarts, until it is set back to what the configuration says.\n"
+     "explain tells the decision in force for its mail to a provider, why-not what\n"
+     "keeps it off an address or a route, simulate where N mails would go now;\n"
+     "nothing is sent. Providers are called as in the events of type decision.\n\n"
+     "  --stream STREAM  default transactional",
+     "wirepostctl strategy set acme auto\n"
+     "wirepostctl strategy explain --stream bulk acme gmail\n"
+     "wirepostctl strategy why-not --stream bulk acme gmail 192.0.2.10"},
     {"why", wpctl_why, "everything that is known of one message", "why ID",
      "Each decision and outcome with its reason, in order of time, of a message that\n"
      "is queued or was.",
@@ -80,8 +96,8 @@ static const struct wpctl_command commands[] = {
      "  --after N    begin after that sequence number; 0: with the oldest that is\n"
      "               kept; default: with what happens from now on\n"
      "  --type TYPE  only these: accepted, delivered, deferred, bounced, doubtful,\n"
-     "               held, released, finished, dsn, dataplane, drain; may be given\n"
-     "               again\n"
+     "               held, released, finished, dsn, decision, feedback, dataplane,\n"
+     "               drain; may be given again\n"
      "  --no-follow  end after the last one that is kept",
      "wirepostctl events --type bounced,doubtful\n"
      "wirepostctl --json events --after 0 --no-follow > history.jsonl"},

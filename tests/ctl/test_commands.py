@@ -14,7 +14,7 @@ from fake_daemon import FakeDaemon, event, result  # noqa: E402
 from tap import expect, expect_equal  # noqa: E402
 
 ID = "01a2b3c4d5e6f708"
-COMMANDS = ["inject", "queue", "routes", "why", "stats", "events", "lanes", "config", "drain", "version", "help"]
+COMMANDS = ["inject", "queue", "routes", "strategy", "why", "stats", "events", "lanes", "config", "drain", "version", "help"]
 
 
 def ago(**span):
@@ -339,10 +339,38 @@ def the_socket_comes_from_the_option_else_from_the_environment(work, ctl):
         expect_equal("requests", len(fake.lines), 2)
 
 
+def strategies_are_listed_set_and_explained(work, ctl):
+    acme = {"sender": "acme", "strategy": "shared", "configured": "auto",
+            "endpoints": [{"path": "192.0.2.10", "kind": "dedicated"}, {"path": "main", "kind": "shared"}, {"path": "ses", "kind": "ses"}]}
+    out = talk(ctl, work, ["strategy", "list"], {"senders": [acme, acme | {"sender": "b", "strategy": "auto"}]}, asked("strategy.get", {}))
+    expect_equal("list", out, "SENDER  STRATEGY  CONFIGURED  OWN  SHARED  SES  CUSTOM\nacme    shared    auto          1       1    1       0\n"
+                              "b       auto      -             1       1    1       0\n")
+    out = talk(ctl, work, ["strategy", "set", "acme", "shared"], acme, asked("strategy.set", {"sender": "acme", "strategy": "shared"}))
+    expect_equal("paths", out.splitlines()[3:], ["PATH        KIND", "192.0.2.10  dedicated", "main        shared", "ses         ses"])
+    talk(ctl, work, ["strategy", "get", "acme"], acme, asked("strategy.get", {"sender": "acme"}))
+    why = {"decision": 7, "at": ago(seconds=1), "reason": "R_DNSBL", "meaning": "a block list names the address", "old": {"192.0.2.10": 100},
+           "new": {"main": 90}, "old_held": 0, "new_held": 10, "evidence": {"text": "e"}, "line": "14:03:07 gmail: dedicated->shared 90 %, R_DNSBL: e"}
+    out = talk(ctl, work, ["strategy", "explain", "--stream", "bulk", "acme", "gmail"], why,
+               asked("strategy.explain", {"sender": "acme", "provider": "gmail", "stream": "bulk"}))
+    expect_equal("explain", out, "14:03:07 gmail: dedicated->shared 90 %, R_DNSBL: e\nbefore: 192.0.2.10 100 %\nnow:    main 90 % held 10 %\n"
+                                 "R_DNSBL: a block list names the address\n")
+    request = asked("strategy.why_not", {"sender": "acme", "provider": "gmail", "path": "main"})
+    out = talk(ctl, work, ["strategy", "why-not", "acme", "gmail", "main"], {"path": "main", "usable": False, "why_not": "R_RELAY_DOWN: main is out of order"}, request)
+    expect_equal("why not", out, "main: R_RELAY_DOWN: main is out of order\n")
+    out = talk(ctl, work, ["strategy", "why-not", "acme", "gmail", "main"], {"path": "main", "usable": True, "why_not": ""}, request)
+    expect_equal("why not", out, "main: may be used\n")
+    plan = {"split": [{"path": "main", "n": 4900}], "held": 100, "retry_at": None, "reason": "R_SPIKE", "evidence": {"text": "too many"}, "low_volume": False}
+    out = talk(ctl, work, ["strategy", "simulate", "acme", "gmail", "5000"], plan, asked("strategy.simulate", {"sender": "acme", "provider": "gmail", "n": 5000}))
+    expect_equal("simulate", out, "PATH    MAILS\nmain    4,900\n(held)    100\nR_SPIKE: too many\n")
+    for wrong in (["stop"], ["get"], ["set", "acme"], ["simulate", "acme", "gmail", "0"], ["explain", "acme"]):
+        expect_equal(str(wrong), ctl.run(work / "nobody", "strategy", *wrong)[0], 64)
+
+
 def main():
     args = tap.arguments(__doc__)
     tap.run([queue_list_shows_a_table_and_where_to_go_on, queue_list_asks_for_what_the_options_say,              what_an_operator_does_to_the_queue_goes_on_until_all_is_touched,
              routes_are_listed_paused_and_tested,
+             strategies_are_listed_set_and_explained,
              queue_show_tells_of_each_recipient,
              why_prints_the_lines_for_people, stats_are_tables_of_counts_and_paths, stats_watch_asks_again_and_tells_what_happened_in_between,
              events_are_lines_with_their_sequence_number_first, events_are_followed_beyond_the_timeout_and_printed_at_once,
