@@ -1,5 +1,5 @@
-/* relay_private.h - between relay.c (routes, their lines and health) and relay_session.c
- * (connections). */
+/* relay_private.h - between relay.c (routes, their lines and health), relay_session.c (connections)
+ * and relay_tls.c. */
 #ifndef WIREPOST_RELAY_PRIVATE_H
 #define WIREPOST_RELAY_PRIVATE_H
 
@@ -112,5 +112,20 @@ void relay_session_test(struct relay_route *route, const struct dns_answer *addr
 /* An idle one takes the job. */
 void relay_session_reuse(struct relay_session *session, uint32_t slot);
 void relay_session_close(struct relay_session *session);
+/* The engine's next piece; a command is copied to memory of the session. False: none now. */
+bool relay_session_next_piece(struct relay_session *session, struct smtp_piece *ret_piece);
+/* Only one write is under way at a time; the bytes stay where they are until then. */
+void relay_session_write(struct relay_session *session, const uint8_t *data, uint32_t len);
+uint64_t relay_now_ns(void);
+
+/* ---- relay_tls.c ---- */
+
+/* The handshake begins: the engine wants TLS now. */
+void relay_tls_begin(struct relay_session *session);
+/* Tells the engine what became of the handshake, and of TLS. */
+void relay_tls_events(struct relay_session *session);
+void relay_tls_input(struct relay_session *session, const uint8_t *data, uint32_t len);
+/* True when something was taken or sent. */
+bool relay_tls_pump(struct relay_session *session);
 
 #endif

@@ -15,9 +15,8 @@
 
 static void run(struct relay_session *s);
 
-static uint64_t now_ns(const struct relay_session *s)
+uint64_t relay_now_ns(void)
 {
-    (void)s;
     return uv_hrtime();
 }
 
@@ -92,7 +91,7 @@ static bool start(struct relay_session *s)
     struct chan_slot *slot = relay_slot(s->route, s->slot);
     struct timespec now;
     fill_transaction(s);
-    if (!smtp_client_start(&s->client, now_ns(s), &s->transaction)) {
+    if (!smtp_client_start(&s->client, relay_now_ns(), &s->transaction)) {
         return false;
     }
     (void)clock_gettime(CLOCK_REALTIME, &now);
@@ -142,29 +141,29 @@ static void on_written(uv_write_t *write, int status)
         return;
     }
     if (status != 0) {
-        smtp_client_eof(&s->client, now_ns(s), uv_strerror(status));
+        smtp_client_eof(&s->client, relay_now_ns(), uv_strerror(status));
     } else {
-        smtp_client_progress(&s->client, now_ns(s));
+        smtp_client_progress(&s->client, relay_now_ns());
     }
     run(s);
 }
 
 /* Only one write is under way at a time; the bytes stay where they are until then. */
-static void write_bytes(struct relay_session *s, const uint8_t *data, uint32_t len)
+void relay_session_write(struct relay_session *s, const uint8_t *data, uint32_t len)
 {
     uv_buf_t buf = uv_buf_init((char *)(uintptr_t)data, len);
     s->write.data = s;
     int result = uv_write(&s->write, (uv_stream_t *)&s->tcp, &buf, 1, on_written);
     s->writing = result == 0;
     if (result != 0) {
-        smtp_client_eof(&s->client, now_ns(s), uv_strerror(result));
+        smtp_client_eof(&s->client, relay_now_ns(), uv_strerror(result));
     }
 }
 
 /* The engine's next piece, a command in memory of our own. */
-static bool next_piece(struct relay_session *s, struct smtp_piece *piece)
+bool relay_session_next_piece(struct relay_session *s, struct smtp_piece *piece)
 {
-    if (!smtp_client_output(&s->client, now_ns(s), ROOM_BYTES, piece)) {
+    if (!smtp_client_output(&s->client, relay_now_ns(), ROOM_BYTES, piece)) {
         return false;
     }
     if (piece->kind == SMTP_PIECE_COMMAND) {
@@ -178,26 +177,6 @@ static bool next_piece(struct relay_session *s, struct smtp_piece *piece)
     return true;
 }
 
-/* Pieces become records, and records go out block by block. */
-static bool pump_tls(struct relay_session *s)
-{
-    bool went_on = false;
-    while (tls_client_room(&s->tls) > 0 && (s->held.len > 0 || next_piece(s, &s->held))) {
-        uint32_t taken = tls_client_write(&s->tls, now_ns(s), s->held.data, s->held.len);
-        s->held.data += taken;
-        s->held.len -= taken;
-        went_on |= taken > 0;
-        if (taken == 0) {
-            break;
-        }
-    }
-    if ((s->block = tls_client_output(&s->tls)) != NULL) {
-        write_bytes(s, s->block->bytes, s->block->len);
-        return true;
-    }
-    return went_on;
-}
-
 /* True when something was sent; what follows waits until it is written. */
 static bool pump(struct relay_session *s)
 {
@@ -206,12 +185,12 @@ static bool pump(struct relay_session *s)
         return false;
     }
     if (s->tls_on) {
-        return pump_tls(s);
+        return relay_tls_pump(s);
     }
-    if (!next_piece(s, &piece)) {
+    if (!relay_session_next_piece(s, &piece)) {
         return false;
     }
-    write_bytes(s, piece.data, piece.len);
+    relay_session_write(s, piece.data, piece.len);
     return true;
 }
 
@@ -263,7 +242,7 @@ static void quit(struct relay_session *s)
 {
     s->route->n_idle -= s->state == RELAY_IDLE;
     s->state = RELAY_QUITTING;
-    smtp_client_quit(&s->client, now_ns(s));
+    smtp_client_quit(&s->client, relay_now_ns());
 }
 
 static void transaction_done(struct relay_session *s)
@@ -306,14 +285,14 @@ static void on_timer(uv_timer_t *timer)
     if (s->state == RELAY_IDLE) {
         quit(s);
     } else {
-        smtp_client_on_deadline(&s->client, now_ns(s));
+        smtp_client_on_deadline(&s->client, relay_now_ns());
     }
     run(s);
 }
 
 static void arm(struct relay_session *s)
 {
-    uint64_t due = smtp_client_deadline_ns(&s->client), now = now_ns(s);
+    uint64_t due = smtp_client_deadline_ns(&s->client), now = relay_now_ns();
     uint64_t wait_ms = due == TIME_NEVER_NS ? UINT32_MAX
                        : due <= now         ? 0
                                             : (due - now) / NS_PER_MS + 1;
@@ -323,63 +302,14 @@ static void arm(struct relay_session *s)
     (void)uv_timer_start(&s->timer, on_timer, wait_ms, 0);
 }
 
-/* ---- TLS --------------------------------------------------------------------------------- */
-
-static void begin_tls(struct relay_session *s)
-{
-    const struct ctl_route *config = s->route->config;
-    struct timespec now;
-    (void)clock_gettime(CLOCK_REALTIME, &now);
-    const struct tls_request request = {
-        .policy = config->policy,
-        .server_name = config->host[0] == '[' ? NULL : config->host,
-        .peer = s->addresses.targets[s->target].addr,
-        .peer_port = config->port,
-        .wall_s = now.tv_sec,
-    };
-    enum tls_error error = tls_client_init(&s->tls, s->route->relays->tls, now_ns(s), &request);
-    if (error != TLS_E_OK) {
-        smtp_client_tls_failed(&s->client, now_ns(s), tls_error_text(error));
-        return;
-    }
-    s->tls_on = true;
-}
-
-static void tls_events(struct relay_session *s)
-{
-    uint32_t events = tls_client_next_event(&s->tls);
-    const struct tls_result *result = tls_client_result(&s->tls);
-    if (events & TLS_EV_ESTABLISHED) {
-        smtp_client_tls_done(&s->client, now_ns(s), result->verified);
-    }
-    if (events & TLS_EV_FAILED) {
-        char why[SMTP_TEXT_MAX];
-        (void)snprintf(why, sizeof why, "TLS: %s: %s", tls_failure_text(result->failure),
-                       result->reason);
-        if (s->route->config->tls == SMTP_TLS_MAY) {
-            relay_route_clear(s->route, why);
-        }
-        smtp_client_tls_failed(&s->client, now_ns(s), why);
-    } else if (events & TLS_EV_CLOSED) {
-        smtp_client_eof(&s->client, now_ns(s), "the server ended TLS");
-    }
-}
-
 /* Bytes of the connection to the engine, through TLS when that is on. */
 static void take_input(struct relay_session *s, const uint8_t *data, uint32_t len)
 {
-    uint8_t plain[4096];
-    uint32_t n;
-    if (!s->tls_on) {
-        smtp_client_input(&s->client, now_ns(s), data, len);
-        return;
+    if (s->tls_on) {
+        relay_tls_input(s, data, len);
+    } else {
+        smtp_client_input(&s->client, relay_now_ns(), data, len);
     }
-    tls_client_input(&s->tls, now_ns(s), data, len);
-    tls_events(s); /* established comes before the first plaintext */
-    while ((n = tls_client_read(&s->tls, now_ns(s), plain, sizeof plain)) > 0) {
-        smtp_client_input(&s->client, now_ns(s), plain, n);
-    }
-    tls_events(s);
 }
 
 /* Events and output of the engine until it has nothing more. */
@@ -388,7 +318,7 @@ static void run(struct relay_session *s)
     for (;;) {
         uint32_t events = smtp_client_next_event(&s->client);
         if (events & SMTP_EV_STARTTLS) {
-            begin_tls(s);
+            relay_tls_begin(s);
         }
         if ((events & SMTP_EV_TRANSACTION_DONE) && s->slot != RELAY_NO_SLOT) {
             transaction_done(s);
@@ -431,9 +361,9 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
         (void)uv_read_stop(stream);
         if (s->tls_on) {
             tls_client_eof(&s->tls);
-            tls_events(s);
+            relay_tls_events(s);
         }
-        smtp_client_eof(&s->client, now_ns(s),
+        smtp_client_eof(&s->client, relay_now_ns(),
                         n == UV_EOF ? "the server closed the connection" : uv_strerror((int)n));
     }
     run(s);
@@ -515,7 +445,7 @@ static void configure(struct relay_session *s)
         .username = login ? config->username : NULL,
         .password = login ? config->password : NULL,
     };
-    smtp_client_configure(&s->client, now_ns(s), &options);
+    smtp_client_configure(&s->client, relay_now_ns(), &options);
 }
 
 static void on_connected(uv_connect_t *connect, int status)
@@ -530,7 +460,7 @@ static void on_connected(uv_connect_t *connect, int status)
     }
     s->state = RELAY_BUSY;
     (void)uv_tcp_nodelay(&s->tcp, 1);
-    smtp_client_init(&s->client, now_ns(s), s->route->relays->ctl->config.hostname,
+    smtp_client_init(&s->client, relay_now_ns(), s->route->relays->ctl->config.hostname,
                      &(struct smtp_timeouts){0});
     configure(s);
     INVARIANT(s->test || start(s)); /* a session that has just begun takes a transaction */
