@@ -7,6 +7,7 @@
 #include "control/address.h"
 #include "control/dispatch.h"
 #include "control/events.h"
+#include "control/job.h"
 #include "control/needs.h"
 
 #include <openssl/evp.h>
@@ -20,8 +21,10 @@ struct injection {
     const char *stream;
     struct address mail_from; /* text "" is the null path */
     struct address *recipients;
+    struct api_dsn dsn;
+    struct api_dsn_rcpt *dsn_rcpts; /* beside recipients */
     uint32_t n_recipients;
-    bool utf8;
+    bool utf8, require_tls;
     struct wire_message wire;
     struct store_rcpt *rcpts;
     struct store_accept accept;
@@ -31,6 +34,7 @@ struct injection {
 static void injection_free(struct injection *in)
 {
     free(in->recipients);
+    free(in->dsn_rcpts);
     free(in->rcpts);
     free(in->event);
     wire_message_free(&in->wire);
@@ -103,6 +107,7 @@ static bool drop_duplicates(struct injection *in)
     }
     for (uint32_t i = 0; i < in->n_recipients; i++) {
         if (in->recipients[i].domain[0] != '\0') {
+            in->dsn_rcpts[kept] = in->dsn_rcpts[i];
             in->recipients[kept++] = in->recipients[i];
         }
     }
@@ -128,10 +133,13 @@ static bool parse_recipients(struct injection *in)
         return false;
     }
     in->recipients = ctl_must(calloc(n, sizeof in->recipients[0]));
+    in->dsn_rcpts = ctl_must(calloc(n, sizeof in->dsn_rcpts[0]));
     for (size_t i = 0; i < n; i++) {
         char path[CONFIG_PATH_MAX];
         config_path_item(path, "/rcpt_to", i);
-        if (!parse_address(request, path, json_array_get(list, i), &in->recipients[i])) {
+        const json_t *address =
+            api_dsn_recipient(request, path, json_array_get(list, i), &in->dsn, &in->dsn_rcpts[i]);
+        if (!address || !parse_address(request, path, address, &in->recipients[i])) {
             return false;
         }
         in->utf8 |= in->recipients[i].utf8;
@@ -189,9 +197,22 @@ static bool parse_stream(struct injection *in)
     return true;
 }
 
+/* RFC 8689: the message is not to be sent where TLS is not certain. */
+static bool parse_require_tls(struct injection *in)
+{
+    json_t *value = json_object_get(in->request->params, "require_tls");
+    if (value && !json_is_boolean(value)) {
+        rpc_error(in->request, RPC_E_PARAMS, NULL, "/require_tls", "must be true or false");
+        return false;
+    }
+    in->require_tls = json_is_true(value);
+    return true;
+}
+
 static bool parse_envelope(struct injection *in)
 {
-    return parse_mail_from(in) && parse_recipients(in) && parse_sender(in) && parse_stream(in);
+    return api_dsn_parse(in->request, &in->dsn) && parse_require_tls(in) && parse_mail_from(in) &&
+           parse_recipients(in) && parse_sender(in) && parse_stream(in);
 }
 
 /* ---- the message ------------------------------------------------------------------------- */
@@ -262,7 +283,7 @@ static bool get_bytes(struct rpc_request *request)
 /* A lane must be able to hold it: its list of dots may be larger than itself. */
 static bool fits_a_lane(struct injection *in)
 {
-    uint64_t needed = in->wire.len + in->wire.n_stuff * sizeof in->wire.stuff[0] + (64u << 10);
+    uint64_t needed = in->wire.len + in->wire.n_stuff * sizeof in->wire.stuff[0] + JOB_STRINGS_MAX;
     if (needed <= in->request->ctl->config.dp.arena_bytes) {
         return true;
     }
@@ -352,7 +373,12 @@ static void give_to_store(struct injection *in, uint64_t id, int64_t now_ms)
     in->rcpts = ctl_must(calloc(in->n_recipients, sizeof in->rcpts[0]));
     for (uint32_t i = 0; i < in->n_recipients; i++) {
         in->rcpts[i] = (struct store_rcpt){
-            .address = in->recipients[i].text, .domain = in->recipients[i].domain, .last = ""};
+            .address = in->recipients[i].text,
+            .domain = in->recipients[i].domain,
+            .last = "",
+            .orcpt = in->dsn_rcpts[i].orcpt,
+            .notify = in->dsn_rcpts[i].notify,
+        };
     }
     in->event = accepted_event(in, id, now_ms);
     in->accept = (struct store_accept){
@@ -364,7 +390,10 @@ static void give_to_store(struct injection *in, uint64_t id, int64_t now_ms)
                 .sender = ctl->config.senders[in->sender].name,
                 .stream = in->stream,
                 .mail_from = in->mail_from.text,
-                .needs = message_needs(&in->wire, in->utf8),
+                .needs = message_needs(&in->wire, in->utf8) |
+                         (in->require_tls ? CHAN_NEED_REQUIRETLS : 0),
+                .ret = in->dsn.ret,
+                .envid = in->dsn.envid,
                 .n_recipients = in->n_recipients,
                 .body_bytes = in->wire.len,
                 .dsn_for = "",

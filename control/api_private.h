@@ -40,4 +40,21 @@ bool api_param_number(struct rpc_request *request, const char *key, uint64_t low
 /* Needed: the id of a message. */
 bool api_param_id(struct rpc_request *request, const char *key, bool needed, uint64_t *ret_id);
 
+/* ---- api_dsn.c --------------------------------------------------------------------------- */
+
+/* Texts are those of the request. */
+struct api_dsn {
+    uint8_t ret, notify;
+    const char *envid; /* "": none */
+};
+struct api_dsn_rcpt {
+    uint8_t notify;
+    const char *orcpt; /* "": none */
+};
+/* "dsn" of the request; false: it is answered with an error. */
+bool api_dsn_parse(struct rpc_request *request, struct api_dsn *ret_dsn);
+/* An item of "rcpt_to": an address, or an object with one. The address; null: it is answered. */
+const json_t *api_dsn_recipient(struct rpc_request *request, const char *path, json_t *item,
+                                const struct api_dsn *dsn, struct api_dsn_rcpt *ret_rcpt);
+
 #endif

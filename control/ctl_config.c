@@ -271,10 +271,14 @@ static void parse_delivery(struct ctl_parse *p)
                                        "idle_ms",
                                        "in_flight_per_site",
                                        "tls",
+                                       "chunking",
                                        NULL};
     json_t *object = section(p, "delivery", keys);
     parse_retry(p, object);
     p->config->delivery.tls = ctl_config_parse_tls(p, "/delivery", object, TLS_WANTS_AUTO);
+    p->config->delivery.chunking =
+        config_get_bool(p->errors, "/delivery", object, "chunking", false);
+    (void)json_object_set_new(object, "chunking", json_boolean(p->config->delivery.chunking));
 }
 
 static void parse_limits(struct ctl_parse *p)

@@ -92,6 +92,7 @@ struct ctl_config {
         uint32_t port;
         struct backoff backoff;
         enum tls_wants tls;
+        bool chunking; /* BDAT where it is offered (RFC 3030) */
         uint32_t expire_s, bounce_expire_s, doubtful_retry_s;
         uint32_t connections_per_address, messages_per_connection, idle_ms, in_flight_per_site;
     } delivery;

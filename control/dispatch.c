@@ -61,6 +61,8 @@ static bool on_pick(void *user, const struct store_message *message,
     (void)snprintf(pick->stream, sizeof pick->stream, "%s", message->stream);
     pick->draft->needs = message->needs;
     pick->draft->mail_from = job_draft_add(pick->draft, message->mail_from);
+    pick->draft->ret = message->ret;
+    pick->draft->envid = job_draft_add_optional(pick->draft, message->envid);
     for (uint32_t i = 0; i < group.n; i++) {
         const struct store_rcpt *rcpt = &recipients[group.index[i]];
         if (rcpt->state != STORE_RCPT_QUEUED || rcpt->next_try_ms > pick->now_ms) {
@@ -75,6 +77,8 @@ static bool on_pick(void *user, const struct store_message *message,
             (void)snprintf(pick->first, sizeof pick->first, "%s", rcpt->address);
         }
         pick->draft->recipients[job->n] = job_draft_add(pick->draft, rcpt->address);
+        pick->draft->orcpt[job->n] = job_draft_add_optional(pick->draft, rcpt->orcpt);
+        pick->draft->notify[job->n] = rcpt->notify;
         job->index[job->n] = group.index[i];
         job->attempt[job->n++] = rcpt->attempts + 1;
     }

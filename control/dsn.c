@@ -121,6 +121,15 @@ static void put_date(struct report *r, const char *name, int64_t unix_s)
 
 /* ---- parts ------------------------------------------------------------------------------- */
 
+static bool all_relayed(const struct dsn_request *request)
+{
+    bool all = true;
+    for (uint32_t i = 0; i < request->n_recipients; i++) {
+        all = all && request->recipients[i].relayed;
+    }
+    return all;
+}
+
 static void put_header(struct report *r)
 {
     const struct dsn_request *request = r->request;
@@ -132,7 +141,8 @@ static void put_header(struct report *r)
     (void)snprintf(text, sizeof text, "<%016llx@%s>", (unsigned long long)request->id,
                    request->hostname);
     put_field(r, "Message-ID: ", text);
-    put_line(r, "Subject: Undelivered mail returned to sender");
+    put_line(r, all_relayed(request) ? "Subject: Successful mail delivery report"
+                                     : "Subject: Undelivered mail returned to sender");
     put_line(r, "Auto-Submitted: auto-replied");
     put_line(r, "MIME-Version: 1.0");
     put(r, "Content-Type: multipart/report; report-type=");
@@ -158,23 +168,41 @@ static void put_part(struct report *r, const char *type, const char *encoding)
     end_line(r);
 }
 
+static void put_person(struct report *r, const struct dsn_recipient *rcpt)
+{
+    end_line(r);
+    put_field(r, "  ", rcpt->address);
+    if (rcpt->remote_mta[0]) {
+        put_field(r, "      at ", rcpt->remote_mta);
+    }
+    put(r, "      ");
+    put_value(r, rcpt->diagnostic[0] ? rcpt->diagnostic : rcpt->status, "      ", "");
+}
+
+/* Those of one kind, if there are any, below a few words about them. */
+static void put_list(struct report *r, bool relayed, const char *words)
+{
+    const char *head = words;
+    for (uint32_t i = 0; i < r->request->n_recipients; i++) {
+        if (r->request->recipients[i].relayed == relayed) {
+            put(r, head);
+            put_person(r, &r->request->recipients[i]);
+            head = "";
+        }
+    }
+}
+
 static void put_people(struct report *r)
 {
     put(r, "This is the mail system at ");
     put_value(r, r->request->hostname, " ", "");
     end_line(r);
-    put_line(r, "Your message could not be delivered to the recipients below, and will not be");
-    put_line(r, "tried again. What the receiving system said stands beside each.");
-    for (uint32_t i = 0; i < r->request->n_recipients; i++) {
-        const struct dsn_recipient *rcpt = &r->request->recipients[i];
-        end_line(r);
-        put_field(r, "  ", rcpt->address);
-        if (rcpt->remote_mta[0]) {
-            put_field(r, "      at ", rcpt->remote_mta);
-        }
-        put(r, "      ");
-        put_value(r, rcpt->diagnostic[0] ? rcpt->diagnostic : rcpt->status, "      ", "");
-    }
+    put_list(r, false,
+             "Your message could not be delivered to the recipients below, and will not be\r\n"
+             "tried again. What the receiving system said stands beside each.\r\n");
+    put_list(r, true,
+             "Your message went on to the recipients below, by a system that does not report\r\n"
+             "deliveries: no other report will come of them.\r\n");
     end_line(r);
 }
 
@@ -212,15 +240,35 @@ static void put_diagnostic(struct report *r, const char *diagnostic)
     }
 }
 
+/* RFC 3464 2.3.1: as it came, with a blank behind its type. */
+static void put_original_recipient(struct report *r, const char *orcpt)
+{
+    size_t type = strcspn(orcpt, ";");
+    bool ascii = utf8_is_ascii(orcpt, strlen(orcpt));
+    if (orcpt[type] == '\0') {
+        return;
+    }
+    put(r, "Original-Recipient: ");
+    for (size_t i = 0; i < type; i++) {
+        (void)put_char(r, orcpt + i, 1, "");
+    }
+    put(r, "; ");
+    put_value(r, orcpt + type + 1, " ", ascii || r->request->utf8 ? "" : "\\+=");
+}
+
 static void put_status(struct report *r)
 {
     put_field(r, "Reporting-MTA: dns; ", r->request->hostname);
+    if (r->request->envid && r->request->envid[0]) {
+        put_field(r, "Original-Envelope-Id: ", r->request->envid);
+    }
     put_date(r, "Arrival-Date: ", r->request->arrival_unix_s);
     for (uint32_t i = 0; i < r->request->n_recipients; i++) {
         const struct dsn_recipient *rcpt = &r->request->recipients[i];
         end_line(r);
+        put_original_recipient(r, rcpt->orcpt ? rcpt->orcpt : "");
         put_final_recipient(r, rcpt->address);
-        put_line(r, "Action: failed");
+        put_line(r, rcpt->relayed ? "Action: relayed" : "Action: failed");
         put_field(r, "Status: ", rcpt->status);
         put_remote_mta(r, rcpt->remote_mta);
         put_diagnostic(r, rcpt->diagnostic);

@@ -14,6 +14,8 @@ struct dsn_recipient {
     const char *status;     /* "5.1.1" */
     const char *remote_mta; /* host name or address, or "" */
     const char *diagnostic; /* "550 5.1.1 no such user", or ""; any bytes: made printable and cut */
+    const char *orcpt;      /* original recipient (RFC 3461 4.2), "rfc822;..."; or "" */
+    bool relayed;           /* no failure: it went on to a server without DSN (RFC 3461 5.2.2) */
 };
 
 struct dsn_request {
@@ -24,6 +26,7 @@ struct dsn_request {
     int64_t arrival_unix_s; /* of the original */
     const struct dsn_recipient *recipients;
     uint32_t n_recipients;
+    const char *envid;       /* of the original (RFC 3461 4.4), or "" */
     const uint8_t *original; /* wire form: its header section is attached; or null */
     size_t original_len;
     bool utf8; /* `to` takes UTF-8 (RFC 6533: message/global-delivery-status); else all is ASCII */

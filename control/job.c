@@ -55,3 +55,8 @@ uint32_t job_draft_add(struct job_draft *draft, const char *text)
     draft->strings_len += (uint32_t)len;
     return at;
 }
+
+uint32_t job_draft_add_optional(struct job_draft *draft, const char *text)
+{
+    return text && text[0] ? job_draft_add(draft, text) : CHAN_NO_STRING;
+}

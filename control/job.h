@@ -51,7 +51,7 @@ bool job_carries(const struct ctl *ctl, uint64_t message_id, uint32_t index);
 
 /* Everything of a job that a slot needs beside its body: filled by dispatch.c, copied by lanes.c.
  */
-#define JOB_STRINGS_MAX (64u * 768) /* as the data plane takes at most: dp_job.h */
+#define JOB_STRINGS_MAX (80u << 10) /* as the data plane takes at most: dp_job.h */
 struct job_draft {
     struct chan_target targets[CHAN_TARGET_MAX];
     uint32_t n_targets;
@@ -62,9 +62,15 @@ struct job_draft {
     uint32_t ehlo, mail_from, site; /* offsets in strings */
     uint32_t route;                 /* of LANE_RELAY: offset of its name */
     uint32_t recipients[CHAN_RCPT_MAX];
+    uint8_t ret; /* DSN parameters (RFC 3461): as in the slot */
+    uint32_t envid;
+    uint32_t orcpt[CHAN_RCPT_MAX];
+    uint8_t notify[CHAN_RCPT_MAX];
 };
 
 /* Appends a text with its NUL; its offset. */
 uint32_t job_draft_add(struct job_draft *draft, const char *text);
+/* The same; CHAN_NO_STRING for null or "". */
+uint32_t job_draft_add_optional(struct job_draft *draft, const char *text);
 
 #endif

@@ -98,6 +98,11 @@ static void fill(const struct lane *lane, const struct ctl_job *job, const struc
     slot->idle_ms = lane->ctl->config.delivery.idle_ms;
     slot->route = draft->route;
     slot->tls_hash = draft->tls_hash;
+    slot->use = lane->ctl->config.delivery.chunking ? CHAN_USE_CHUNKING : 0;
+    slot->ret = draft->ret;
+    slot->envid = draft->envid;
+    memcpy(slot->orcpt, draft->orcpt, job->n * sizeof draft->orcpt[0]);
+    memcpy(slot->notify, draft->notify, job->n * sizeof draft->notify[0]);
     memcpy(slot->targets, draft->targets, draft->n_targets * sizeof draft->targets[0]);
     slot->strings = job->strings;
     memcpy(chan_control_bytes(lane->chan, job->strings), draft->strings, draft->strings_len);

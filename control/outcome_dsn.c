@@ -2,6 +2,10 @@
  * outcome_dsn.c - the bounce message of a job that has permanent failures (RFC 3464; RFC 5321 6.1):
  * one for all of the job's, to the return path, from the null path, in the same atomic step as the
  * outcomes. A message from the null path bounces without one.
+ *
+ * NOTIFY decides who is reported (RFC 3461 4.1): failures unless it names others only. Who asked
+ * for success is told "relayed" when the receiver does not offer DSN (5.2.2); otherwise that is its
+ * duty.
  */
 #include "control/outcome_private.h"
 
@@ -24,6 +28,9 @@ static void describe(const struct ending *e, const struct verdict *v, struct tex
     }
     if (v->expired) {
         (void)snprintf(texts->status, sizeof texts->status, "5.4.7");
+    } else if (v->state == STORE_RCPT_DELIVERED) {
+        (void)snprintf(texts->status, sizeof texts->status, "%s",
+                       v->enhanced[0] == 2 ? enhanced : "2.0.0");
     } else {
         (void)snprintf(texts->status, sizeof texts->status, "%s",
                        v->enhanced[0] == 5 ? enhanced : "5.0.0");
@@ -39,7 +46,18 @@ static void describe(const struct ending *e, const struct verdict *v, struct tex
         .status = texts->status,
         .remote_mta = e->host[0] ? e->host : e->peer,
         .diagnostic = texts->diagnostic,
+        .orcpt = v->orcpt,
+        .relayed = v->state == STORE_RCPT_DELIVERED,
     };
+}
+
+static bool is_reported(const struct ending *e, const struct verdict *v)
+{
+    if (v->state == STORE_RCPT_BOUNCED) {
+        return v->notify == 0 || v->notify & SMTP_NOTIFY_FAILURE;
+    }
+    return v->state == STORE_RCPT_DELIVERED && v->notify & SMTP_NOTIFY_SUCCESS && e->has_slot &&
+           !(e->extensions & SMTP_EXT_DSN);
 }
 
 /* The text of the report, in wire form. */
@@ -66,6 +84,7 @@ static bool compose(struct ending *e, uint64_t id, const struct dsn_recipient *r
         .arrival_unix_s = e->accepted_ms / 1000,
         .recipients = recipients,
         .n_recipients = n,
+        .envid = e->envid,
         .original = body.data,
         .original_len = body.len,
         .utf8 = e->dsn_to.utf8,
@@ -82,7 +101,7 @@ static uint32_t gather(const struct ending *e, struct texts *texts, struct dsn_r
 {
     uint32_t n = 0;
     for (uint32_t i = 0; i < e->n; i++) {
-        if (e->verdicts[i].state == STORE_RCPT_BOUNCED) {
+        if (is_reported(e, &e->verdicts[i])) {
             describe(e, &e->verdicts[i], &texts[n], &list[n]);
             n++;
         }

@@ -5,9 +5,9 @@
 #include "control/address.h"
 #include "control/groups.h"
 #include "control/outcome_record.h"
-#include "strategies/reply.h"
 #include "control/wire.h"
 #include "dataplane/tls_failure.h"
+#include "strategies/reply.h"
 
 /* How it went for one recipient. */
 struct verdict {
@@ -22,6 +22,8 @@ struct verdict {
     int64_t next_try_ms;
     char text[CHAN_TEXT_MAX];
     char address[ADDRESS_MAX];
+    uint8_t notify; /* SMTP_NOTIFY_* */
+    char orcpt[SMTP_ORCPT_MAX + 1];
     char *last, *event; /* JSON, owned */
 };
 
@@ -34,12 +36,14 @@ struct ending {
     /* the message */
     char sender[CONFIG_NAME_MAX], mail_from[ADDRESS_MAX], site[256];
     int64_t accepted_ms;
+    char envid[SMTP_ENVID_MAX + 1];
 
     /* the connection */
     bool has_slot;
     char route[CONFIG_NAME_MAX]; /* "dedicated", or a relay's name */
     char source[IP_ADDR_TEXT_MAX], peer[IP_ADDR_TEXT_MAX], host[256];
     uint32_t rtt_us, retransmissions;
+    uint32_t extensions; /* SMTP_EXT_* that the receiver offers */
     uint32_t syn_rtt_us, zero_window_ms;
     uint8_t tls_version; /* as in the slot */
     enum chan_tls tls_policy;

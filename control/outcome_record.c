@@ -65,6 +65,7 @@ static void read_connection(struct ctl *ctl, const struct ctl_job *job,
         (void)slot_string(ctl, job, slot->targets[target].host, e->host, sizeof e->host);
         read_tls(slot, target, e);
     }
+    e->extensions = slot->extensions;
     e->syn_rtt_us = slot->syn_rtt_us;
     e->zero_window_ms = slot->zero_window_ms;
     e->end = slot->end;
@@ -157,6 +158,8 @@ static void add_recipient(struct making *making, uint32_t i, const struct store_
         e->due_ms = v->next_try_ms;
     }
     (void)snprintf(v->address, sizeof v->address, "%s", rcpt->address);
+    (void)snprintf(v->orcpt, sizeof v->orcpt, "%s", rcpt->orcpt ? rcpt->orcpt : "");
+    v->notify = rcpt->notify;
     v->last = outcome_last_text(e, v);
     v->event = outcome_event_text(e, v, job->attempt[i]);
     e->updates[e->n++] = (struct store_rcpt_update){
@@ -177,6 +180,7 @@ static bool on_message(void *user, const struct store_message *message,
     (void)snprintf(e->sender, sizeof e->sender, "%s", message->sender);
     (void)snprintf(e->mail_from, sizeof e->mail_from, "%s", message->mail_from);
     e->accepted_ms = message->accepted_ms;
+    (void)snprintf(e->envid, sizeof e->envid, "%s", message->envid ? message->envid : "");
     for (uint32_t i = 0; i < e->job->n; i++) {
         uint32_t index = e->job->index[i];
         if (index >= message->n_recipients) {

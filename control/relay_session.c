@@ -66,13 +66,22 @@ static const char *string_of(struct relay_session *s, uint32_t offset)
     return (const char *)r->lane.map.arena + slot->strings.offset + offset;
 }
 
+static const char *optional_of(struct relay_session *s, uint32_t offset)
+{
+    return offset == CHAN_NO_STRING ? NULL : string_of(s, offset);
+}
+
 static void fill_transaction(struct relay_session *s)
 {
     struct relays *r = s->route->relays;
     const struct chan_slot *slot = relay_slot(s->route, s->slot);
     const uint8_t *arena = r->lane.map.arena;
     for (uint32_t i = 0; i < slot->n_recipients; i++) {
-        s->recipients[i] = (struct smtp_recipient){.address = string_of(s, slot->recipients[i])};
+        s->recipients[i] = (struct smtp_recipient){
+            .address = string_of(s, slot->recipients[i]),
+            .orcpt = optional_of(s, slot->orcpt[i]),
+            .notify = slot->notify[i],
+        };
     }
     s->transaction = (struct smtp_transaction){
         .mail_from = string_of(s, slot->mail_from),
@@ -83,6 +92,8 @@ static void fill_transaction(struct relay_session *s)
                  .stuff = (const uint32_t *)(const void *)(arena + slot->stuff.offset),
                  .n_stuff = (uint32_t)(slot->stuff.len / sizeof(uint32_t))},
         .needs = slot->needs,
+        .ret = slot->ret,
+        .envid = optional_of(s, slot->envid),
     };
 }
 
@@ -120,6 +131,7 @@ static void job_done(struct relay_session *s)
     slot->peer = s->addresses.targets[s->target].addr;
     slot->peer_port = s->route->config->port;
     slot->bytes_sent = s->bytes_sent;
+    slot->extensions = smtp_client_extensions(&s->client);
     const char *version = s->tls_on ? tls_client_result(&s->tls)->version : NULL;
     slot->tls_version = !version ? 0 : strcmp(version, "TLSv1.3") == 0 ? 3 : 2;
     slot->tls_verified = s->tls_on && tls_client_result(&s->tls)->verified;

@@ -73,6 +73,8 @@ struct store_message {
     uint32_t n_recipients;
     uint64_t body_bytes;
     const char *dsn_for; /* "" or the id of the message that this DSN reports */
+    const char *envid;   /* RFC 3461 4.4; null or "": none */
+    uint8_t ret;         /* RFC 3461 4.3: enum smtp_ret */
 };
 
 struct store_rcpt {
@@ -81,6 +83,8 @@ struct store_rcpt {
     int64_t next_try_ms; /* Unix time; 0: at once */
     uint8_t state;       /* enum store_rcpt_state */
     const char *last;    /* JSON of the last outcome as in API.md, or "" */
+    const char *orcpt;   /* RFC 3461 4.2; null or "": none */
+    uint8_t notify;      /* RFC 3461 4.1: SMTP_NOTIFY_*; 0: not said */
 };
 
 typedef void (*store_done_fn)(void *user, enum store_status status);

@@ -18,12 +18,14 @@ static void accept_free(struct store_accept *a)
         drop(a->recipients[i].address);
         drop(a->recipients[i].domain);
         drop(a->recipients[i].last);
+        drop(a->recipients[i].orcpt);
     }
     drop(a->recipients);
     drop(a->message.sender);
     drop(a->message.stream);
     drop(a->message.mail_from);
     drop(a->message.dsn_for);
+    drop(a->message.envid);
     drop(a->event_json);
 }
 
@@ -60,11 +62,13 @@ static void copy_accept(struct store_accept *a, const struct store_accept *from)
     a->message.stream = copy(from->message.stream);
     a->message.mail_from = copy(from->message.mail_from);
     a->message.dsn_for = copy(from->message.dsn_for);
+    a->message.envid = copy(from->message.envid);
     for (uint32_t i = 0; i < from->message.n_recipients; i++) {
         list[i] = from->recipients[i];
         list[i].address = copy(from->recipients[i].address);
         list[i].domain = copy(from->recipients[i].domain);
         list[i].last = copy(from->recipients[i].last);
+        list[i].orcpt = copy(from->recipients[i].orcpt);
     }
     a->recipients = list;
     a->event_json = copy(from->event_json);

@@ -16,7 +16,7 @@
 #include "dataplane/smtp_client.h"
 #include "tcp/utcp.h"
 
-#define DP_JOB_STRINGS_MAX 49152u /* bytes of all strings of a job */
+#define DP_JOB_STRINGS_MAX 81920u /* bytes of all strings of a job */
 #define DP_JOB_BODY_MAX    UINT32_MAX
 #define DP_JOB_NONE        UINT32_MAX
 

@@ -23,18 +23,19 @@
 #define DSN_E200 DSN_E50 DSN_E50 DSN_E50 DSN_E50
 
 static const struct dsn_recipient dsn_plain[] = {
-    {"nobody@example.net", "5.1.1", "mx1.example.net", "550 5.1.1 no such user"},
-    {"late@example.org", "5.4.7", "", "not delivered in 5 days"},
-    {"odd@[192.0.2.1]", "5.0.0", "192.0.2.1", ""},
-    {"six@example.org", "5.2.2", "2001:db8::25", DSN_LONG},
+    {"nobody@example.net", "5.1.1", "mx1.example.net", "550 5.1.1 no such user",
+     "rfc822;no@body.example", false},
+    {"late@example.org", "5.4.7", "", "not delivered in 5 days", "", false},
+    {"odd@[192.0.2.1]", "5.0.0", "192.0.2.1", "", "", false},
+    {"six@example.org", "5.2.2", "2001:db8::25", DSN_LONG, NULL, false},
 };
 static const struct dsn_recipient dsn_nasty[] = {
-    {"a@x\r\nBcc: evil@example.org", "5.0.0\r\n\r\n", "mx\nX: y",
-     "550 a\r\n\r\n--report\r\n.\r\nb"},
-    {"b@x", "5.0.0", "mx", DSN_X1000 DSN_X1000},
-    {"c@x", "5.0.0", "mx", "550 \xc3\xa9 \xe9\xff \xc2\x85 \x01\x7f   many   blanks   "},
-    {"\xe7\x94\xa8\\+=@example.org", "5.6.7", "mx", "\xe7\x94\xa8"},
-    {"e@x", "5.0.0", "mx", DSN_E200 DSN_E200},
+    {"a@x\r\nBcc: evil@example.org", "5.0.0\r\n\r\n", "mx\nX: y", "550 a\r\n\r\n--report\r\n.\r\nb",
+     "x\r\ny;z\r\n", false},
+    {"b@x", "5.0.0", "mx", DSN_X1000 DSN_X1000, "no type", false},
+    {"c@x", "5.0.0", "mx", "550 \xc3\xa9 \xe9\xff \xc2\x85 \x01\x7f   many   blanks   ", "", true},
+    {"\xe7\x94\xa8\\+=@example.org", "5.6.7", "mx", "\xe7\x94\xa8", "utf-8;\xe7\x94\xa8@x", false},
+    {"e@x", "5.0.0", "mx", DSN_E200 DSN_E200, "", false},
 };
 
 enum {

@@ -36,7 +36,7 @@ static void check_itself(const struct address *a)
 static void check_bounce(const struct address *a)
 {
     static const struct wire_defaults defaults = {"mta1.example.net", 42, 0};
-    const struct dsn_recipient recipient = {a->text, "5.0.0", a->domain, a->text};
+    const struct dsn_recipient recipient = {a->text, "5.0.0", a->domain, a->text, "", false};
     const struct dsn_request request = {
         .hostname = "mta1.example.net",
         .to = a->text,

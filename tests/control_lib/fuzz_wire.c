@@ -22,7 +22,8 @@ static void check_itself(const struct wire_message *m)
 
 static void check_bounce(const struct wire_message *m, bool utf8)
 {
-    const struct dsn_recipient recipient = {"a@example.net", "5.0.0", "mx", m->message_id};
+    const struct dsn_recipient recipient = {"a@example.net", "5.0.0", "mx",
+                                            m->message_id,   "",      false};
     const struct dsn_request request = {
         .hostname = "mta1.example.net",
         .to = "b@example.net",

@@ -61,6 +61,7 @@ START_TEST(a_bounce_reads_as_rfc_3464_wants)
         "Reporting-MTA: dns; mta1.example.net\r\n"
         "Arrival-Date: Wed, 18 Nov 2026 19:07:00 +0000\r\n"
         "\r\n"
+        "Original-Recipient: rfc822; no@body.example\r\n"
         "Final-Recipient: rfc822; nobody@example.net\r\n"
         "Action: failed\r\n"
         "Status: 5.1.1\r\n"
@@ -142,7 +143,8 @@ START_TEST(nothing_from_the_network_adds_a_field_or_a_part)
         size_t len;
         char *text = make(samples[i], &len);
         ck_assert_uint_eq(count(text, "Final-Recipient:"), 5);
-        ck_assert_uint_eq(count(text, "Action: failed\r\n"), 5);
+        ck_assert_uint_eq(count(text, "Action: failed\r\n"), 4);
+    ck_assert_uint_eq(count(text, "Action: relayed\r\n"), 1);
         ck_assert_uint_eq(count(text, "Status:"), 5);
         ck_assert_uint_eq(count(text, "Bcc:"), 0);
         ck_assert_uint_eq(count(text, "X:"), samples[i] == DSN_UTF8); /* of the original */

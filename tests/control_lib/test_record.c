@@ -79,6 +79,30 @@ START_TEST(a_recipient_record_is_read_as_it_was_written)
 }
 END_TEST
 
+START_TEST(dsn_parameters_are_kept)
+{
+    struct store_message m = message, m2;
+    struct store_rcpt r = rcpt, r2;
+    m.ret = _i & 1 ? 2 : 0;
+    m.envid = _i & 2 ? "QQ314159" : NULL;
+    r.notify = _i & 1 ? 6 : 0;
+    r.orcpt = _i & 2 ? "rfc822;a@b.example" : "";
+    uint8_t data[512];
+    store_message_encode(&m, data);
+    ck_assert_uint_eq(data[0], _i ? 2 : 1);
+    ck_assert(store_message_decode(data, store_message_bytes(&m), &m2));
+    ck_assert_uint_eq(m2.ret, m.ret);
+    ck_assert_str_eq(m2.envid, m.envid ? m.envid : "");
+    ck_assert(!store_message_decode(data, store_message_bytes(&m) - 1, &m2));
+    data[0] ^= 3; /* the other version */
+    ck_assert(!store_message_decode(data, store_message_bytes(&m), &m2));
+    store_rcpt_encode(&r, data);
+    ck_assert(store_rcpt_decode(data, store_rcpt_bytes(&r), &r2));
+    ck_assert_uint_eq(r2.notify, r.notify);
+    ck_assert_str_eq(r2.orcpt, r.orcpt);
+}
+END_TEST
+
 /* The bytes are those of version 1 for ever: spools outlive programs. */
 START_TEST(the_bytes_of_version_1_do_not_change)
 {
@@ -179,6 +203,7 @@ int main(void)
     TCase *tc = tcase_create("record");
     tcase_add_test(tc, a_message_record_is_read_as_it_was_written);
     tcase_add_test(tc, a_recipient_record_is_read_as_it_was_written);
+    tcase_add_loop_test(tc, dsn_parameters_are_kept, 0, 4);
     tcase_add_test(tc, the_bytes_of_version_1_do_not_change);
     tcase_add_test(tc, a_record_of_another_length_is_damaged);
     tcase_add_test(tc, no_single_damaged_byte_makes_it_read_beyond_the_record);
