@@ -3,6 +3,8 @@
 #include "control/decisions_private.h"
 
 #include "control/events.h"
+#include "control/job.h"
+#include "control/lanes.h"
 
 #define FLOWS_GRANTED 16384u
 #define TAIL_NAMES    256u
@@ -22,6 +24,29 @@ static void on_timer(uv_timer_t *timer)
     (void)strategy_tick(d->engine, decisions_now_ms(d));
     if (d->changed) {
         decisions_save(d);
+    }
+}
+
+static bool has_closed(const struct decisions *d, const struct ctl_job *job)
+{
+    return job->planned && job->flying && !job->recalled && !job->ending &&
+           job->lane != JOB_NO_LANE && job->lane != LANE_RELAY &&
+           strategy_is_closed(d->engine, job->endpoint, job->provider);
+}
+
+/* Nothing begins on a path that has closed, however long a lane's line for it is (I3). */
+static void on_look(uv_timer_t *timer)
+{
+    struct decisions *d = timer->data;
+    bool any = false;
+    for (struct ctl_job *job = d->ctl->jobs; job; job = job->next) {
+        if (has_closed(d, job)) {
+            lanes_recall(d->ctl->lanes, job);
+            any = true;
+        }
+    }
+    if (any) {
+        lanes_recall_end(d->ctl->lanes);
     }
 }
 
@@ -66,12 +91,17 @@ struct decisions *decisions_open(struct ctl *ctl, char *ret_error, size_t error_
     (void)uv_timer_init(ctl->loop, &d->timer);
     (void)uv_timer_start(&d->timer, on_timer, DECISIONS_SAVE_MS, DECISIONS_SAVE_MS);
     uv_unref((uv_handle_t *)&d->timer);
+    d->look.data = d;
+    (void)uv_timer_init(ctl->loop, &d->look);
+    (void)uv_timer_start(&d->look, on_look, DECISIONS_LOOK_MS, DECISIONS_LOOK_MS);
+    uv_unref((uv_handle_t *)&d->look);
     return d;
 }
 
 void decisions_stop(struct decisions *d)
 {
     (void)uv_timer_stop(&d->timer);
+    (void)uv_timer_stop(&d->look);
     decisions_save_now(d);
 }
 

@@ -14,6 +14,7 @@
 #include "strategies/grant.h"
 
 #define DECISIONS_SAVE_MS 10000
+#define DECISIONS_LOOK_MS 250 /* how often jobs in lanes are held against what has closed since */
 
 struct decisions;
 

@@ -14,7 +14,7 @@ struct decisions {
     struct reply_index replies;
     uint64_t now_ms;
     bool changed, saving; /* since the last save; a save is under way */
-    uv_timer_t timer;
+    uv_timer_t timer, look;
 };
 
 /* ---- decisions_config.c ---- */

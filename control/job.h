@@ -36,7 +36,8 @@ struct ctl_job {
     struct job_decision decision;
     /* of planned ones: the flow, and the library's name of the source address */
     char stream[STRATEGY_NAME_BYTES], provider[STRATEGY_NAME_BYTES], endpoint[IP_ADDR_TEXT_MAX];
-    bool ending; /* its outcome is being made durable */
+    bool recalled; /* from its lane */
+    bool ending;   /* its outcome is being made durable */
 
     uint32_t lane, slot; /* JOB_NO_LANE: not in a lane */
     struct chan_range strings;

@@ -97,6 +97,7 @@ static void fill(const struct lane *lane, const struct ctl_job *job, const struc
     slot->messages_per_connection_max = lane->ctl->config.delivery.messages_per_connection;
     slot->idle_ms = lane->ctl->config.delivery.idle_ms;
     slot->route = draft->route;
+    atomic_store_explicit(&slot->recalled, 0, memory_order_relaxed);
     slot->tls_hash = draft->tls_hash;
     slot->use = lane->ctl->config.delivery.chunking ? CHAN_USE_CHUNKING : 0;
     slot->ret = draft->ret;
@@ -152,6 +153,23 @@ bool lanes_submit(struct ctl_lanes *lanes, uint32_t lane, struct ctl_job *job,
     keep(lanes, l, job);
     INVARIANT(chan_control_submit(l->chan, job->slot) == CHAN_OK);
     return true;
+}
+
+void lanes_recall(struct ctl_lanes *lanes, struct ctl_job *job)
+{
+    struct lane *lane = &lanes->list[job->lane];
+    chan_control_recall(lane->chan, job->slot);
+    job->recalled = lane->recalled = true;
+}
+
+void lanes_recall_end(struct ctl_lanes *lanes)
+{
+    for (uint32_t i = 0; i < lanes->n; i++) {
+        if (lanes->list[i].recalled) {
+            chan_control_recall_end(lanes->list[i].chan);
+            lanes->list[i].recalled = false;
+        }
+    }
 }
 
 void lanes_release(struct ctl_lanes *lanes, struct ctl_job *job)

@@ -31,6 +31,7 @@ struct lane {
     struct ctl_job **jobs; /* by slot */
     uint32_t n_jobs;
     struct lane_body **bodies; /* hash table, n_slots buckets */
+    bool recalled;             /* since lanes_recall_end() */
     uint64_t waiting_for;      /* message whose body did not fit; 0: none */
     uv_poll_t *done_poll;
 };
@@ -59,6 +60,11 @@ bool lanes_has_room(const struct ctl_lanes *lanes, uint32_t lane, uint64_t messa
  * will say when (a finished job calls dispatch_wake()). *ret_gone: the body is not in the spool. */
 bool lanes_submit(struct ctl_lanes *lanes, uint32_t lane, struct ctl_job *job,
                   const struct job_draft *draft, bool *ret_gone);
+
+/* Wants a job back from its lane unless it has begun; after the last of a batch the lanes are told.
+ */
+void lanes_recall(struct ctl_lanes *lanes, struct ctl_job *job);
+void lanes_recall_end(struct ctl_lanes *lanes);
 
 /* The outcome of a job is durable: its slot and its room become free. The job is the caller's. */
 void lanes_release(struct ctl_lanes *lanes, struct ctl_job *job);

@@ -321,6 +321,17 @@ void chan_control_heartbeat(struct chan_control *c, uint64_t now_ns)
     atomic_store_explicit(&c->map.header->control_heartbeat_ns, now_ns, memory_order_relaxed);
 }
 
+void chan_control_recall(struct chan_control *c, uint32_t slot)
+{
+    atomic_store_explicit(&chan_control_slot(c, slot)->recalled, 1, memory_order_release);
+}
+
+void chan_control_recall_end(struct chan_control *c)
+{
+    atomic_fetch_add(&c->map.header->recalls, 1);
+    lane_wake(c);
+}
+
 void chan_control_drain(struct chan_control *c, bool on)
 {
     atomic_store(&c->map.header->drain, on ? 1u : 0u);

@@ -111,6 +111,11 @@ int chan_control_listen(const char *path, int *ret_fd);
  * another version: close it. */
 int chan_control_recv_hello(int fd, struct chan_hello *ret_hello);
 
+/* Wants back what stands in the slot unless it has begun: it comes back as RETURNED. After the last
+ * of a batch chan_control_recall_end() tells the lane. */
+void chan_control_recall(struct chan_control *c, uint32_t slot);
+void chan_control_recall_end(struct chan_control *c);
+
 /* Answers: go with the eventfds of all n channels (channels[i] is lane i), or, with go false, tells
  * the data plane to drain and exit. orphan_s 0 keeps its default (60 s). */
 int chan_control_welcome(int fd, bool go, uint32_t orphan_s, struct chan_control *const *channels,

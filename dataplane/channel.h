@@ -36,7 +36,7 @@
 #include <stdatomic.h>
 
 #define CHAN_MAGIC      UINT64_C(0x57504348414e3031) /* "WPCHAN01" */
-#define CHAN_VERSION    3u
+#define CHAN_VERSION    4u
 #define CHAN_RCPT_MAX   32u /* recipients of one job */
 #define CHAN_TARGET_MAX 8u  /* addresses of MX hosts in one job, in the order to try them */
 #define CHAN_TEXT_MAX   256u
@@ -133,9 +133,11 @@ struct chan_slot {
     uint8_t notify[CHAN_RCPT_MAX];           /* SMTP_NOTIFY_* (RFC 3461 4.1) */
     uint32_t recipient_index[CHAN_RCPT_MAX]; /* index of the recipient in its message */
     uint32_t attempt[CHAN_RCPT_MAX];         /* number of this attempt, for idempotent outcomes */
-    struct chan_range prefix;                /* header fields made for this route; len 0: none */
-    struct chan_range body;                  /* wire form */
-    struct chan_range stuff;                 /* uint32_t offsets into body, 4-byte aligned */
+    _Atomic uint32_t recalled; /* 1: hand it back unless it has begun; may be set at any time */
+    uint32_t pad_recalled;
+    struct chan_range prefix; /* header fields made for this route; len 0: none */
+    struct chan_range body;   /* wire form */
+    struct chan_range stuff;  /* uint32_t offsets into body, 4-byte aligned */
 
     /* ---- written by the lane ---- */
     uint64_t started_ns, done_ns; /* CLOCK_REALTIME; 0: not */
@@ -211,6 +213,7 @@ struct chan_header {
     _Atomic uint64_t lane_heartbeat_ns;
     _Atomic uint32_t lane_pid;
     _Atomic uint32_t lane_sleeping; /* 1: write the eventfd after pushing a job */
+    _Atomic uint32_t recalls;       /* raised by control after it has recalled slots */
     _Atomic uint32_t drain; /* set by control: start nothing new, hand back what is queued */
     uint32_t n_tcp_counters;
     struct chan_counters counters;

@@ -137,6 +137,26 @@ void dp_sessions_set_mode(struct dp_sessions *m, uint64_t now_ns, enum dp_mode m
     dp_group_dispatch_all(m, now_ns);
 }
 
+/* It connects, or has connected and said nothing of the message yet. */
+static bool has_not_begun(const struct dp_session *s)
+{
+    return s->state == DP_SESSION_CONNECTING ||
+           (s->state == DP_SESSION_BUSY && smtp_client_untouched(&s->client));
+}
+
+void dp_sessions_recall(struct dp_sessions *m, uint64_t now_ns)
+{
+    for (uint32_t i = 0; i < m->config.sessions_max; i++) {
+        struct dp_session *s = &m->sessions[i];
+        const struct dp_job *job = s->state == DP_SESSION_FREE ? NULL : dp_session_job(s);
+        if (job && dp_job_is_recalled(m, job) && has_not_begun(s)) {
+            dp_session_cut(s, now_ns);
+        }
+    }
+    dp_group_wake_all(m);
+    dp_group_dispatch_all(m, now_ns);
+}
+
 void dp_sessions_set_realtime(struct dp_sessions *m, int64_t offset_ns)
 {
     m->realtime_offset_ns = offset_ns;

@@ -69,6 +69,9 @@ enum dp_mode {
 void dp_sessions_set_mode(struct dp_sessions *m, uint64_t now_ns, enum dp_mode mode);
 
 /* realtime = now_ns + offset_ns, for the times in slots. */
+/* Control has recalled slots: what has not begun of them goes back. */
+void dp_sessions_recall(struct dp_sessions *m, uint64_t now_ns);
+
 void dp_sessions_set_realtime(struct dp_sessions *m, int64_t offset_ns);
 
 /* Takes at most max jobs; returns how many. In DP_HOLD none. */

@@ -276,7 +276,7 @@ static void dispatch(struct dp_sessions *m, uint64_t now_ns, uint32_t group)
 {
     struct dp_job *job;
     while (m->mode != DP_HOLD && (job = dp_group_peek(m, group)) != NULL) {
-        if (m->mode == DP_DRAIN) {
+        if (m->mode == DP_DRAIN || dp_job_is_recalled(m, job)) {
             (void)dp_group_pop(m, group);
             dp_job_hand_back(job, now_ns);
         } else if (!dispatch_one(m, now_ns, group, job)) {

@@ -199,9 +199,15 @@ void dp_job_fail(struct dp_job *job, uint64_t now_ns, enum outcome_kind kind,
 void dp_job_hand_back(struct dp_job *job, uint64_t now_ns)
 {
     static const struct dp_failure failure = {.stage = OUTCOME_STAGE_LOCAL,
-                                              .text = "not attempted: the lane is draining"};
+                                              .text = "not attempted: drained or recalled"};
     job->owner->config.counters->jobs_returned++;
     dp_job_fail(job, now_ns, OUTCOME_RETURNED, &failure);
+}
+
+bool dp_job_is_recalled(const struct dp_sessions *m, const struct dp_job *job)
+{
+    return atomic_load_explicit(&chan_lane_slot(m->config.channel, job->slot)->recalled,
+                                memory_order_acquire) != 0;
 }
 
 /* ---- after a failure --------------------------------------------------------------------- */

@@ -229,6 +229,8 @@ void dp_job_finish(struct dp_job *job, uint64_t now_ns);
 void dp_job_fail(struct dp_job *job, uint64_t now_ns, enum outcome_kind kind,
                  const struct dp_failure *failure);
 void dp_job_hand_back(struct dp_job *job, uint64_t now_ns);
+/* Control wants it back. */
+bool dp_job_is_recalled(const struct dp_sessions *m, const struct dp_job *job);
 /* The target did not work out: waits again for the next one, or is deferred. */
 void dp_job_next_target(struct dp_job *job, uint64_t now_ns, uint32_t group,
                         const struct dp_failure *failure);

@@ -101,7 +101,7 @@ static void job_after_end(struct dp_session *s, uint64_t now_ns, struct dp_job *
         dp_job_again(job, s->group, job->target);
     } else if (!smtp_client_untouched(&s->client)) {
         dp_job_finish(job, now_ns);
-    } else if (s->owner->mode == DP_DRAIN) {
+    } else if (s->owner->mode == DP_DRAIN || dp_job_is_recalled(s->owner, job)) {
         dp_job_hand_back(job, now_ns);
     } else if (s->messages > 1 && !job->fresh_only) {
         dp_job_again(job, s->group, 0);

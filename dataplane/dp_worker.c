@@ -226,6 +226,12 @@ static void obey(struct dp_worker *lane, uint64_t now_ns)
     }
     mailbox_take(lane);
     dp_sessions_set_mode(lane->sessions, now_ns, mode);
+    uint32_t recalls =
+        atomic_load_explicit(&lane->channel.map.header->recalls, memory_order_acquire);
+    if (recalls != lane->recalls) {
+        lane->recalls = recalls;
+        dp_sessions_recall(lane->sessions, now_ns);
+    }
 }
 
 bool dp_worker_finished(const struct dp_worker *lane, uint64_t now_ns)

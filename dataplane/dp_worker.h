@@ -40,6 +40,7 @@ struct dp_worker {
     struct chan_counters counters;
     struct chan_lane channel;
     uint64_t publish_ns;     /* when to publish counters next */
+    uint32_t recalls;        /* of the header, that were obeyed */
     uint64_t exit_ns;        /* DP_ORDER_EXIT: stop at the latest; otherwise never */
     uint64_t linger_ns;      /* all done: stop when TCP has said goodbye, or then */
     struct ip_addr *sources; /* ascending by memcmp() */

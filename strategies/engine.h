@@ -287,6 +287,11 @@ enum strategy_error strategy_why_not(struct strategy_engine *engine, uint64_t no
                                      const struct strategy_key *key, const char *path, char *text,
                                      size_t n_bytes);
 
+/* Nothing new may leave by this path: its breaker is open, or the address is drained. What has been
+ * handed out but has not begun should be taken back. */
+bool strategy_is_closed(const struct strategy_engine *engine, const char *path,
+                        const char *provider);
+
 /* ---- counters and state ---- */
 
 struct strategy_counters {

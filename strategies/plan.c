@@ -246,6 +246,18 @@ uint32_t strategy_move(struct strategy_engine *e, uint64_t now_ms, const struct 
     return n;
 }
 
+bool strategy_is_closed(const struct strategy_engine *e, const char *path, const char *provider)
+{
+    uint32_t endpoint = st_name_ok(path) ? st_find(e, NAME_ENDPOINT, 0, path) : ST_NONE;
+    uint32_t provider_id = st_name_ok(provider) ? st_find(e, NAME_PROVIDER, 0, provider) : ST_NONE;
+
+    if (endpoint == ST_NONE || provider_id == ST_NONE)
+        return false;
+    uint32_t id = st_path_find(e, endpoint, provider_id);
+    return e->endpoints[endpoint].drain != DRAIN_NO ||
+           (id != ST_NONE && e->paths[id].breaker.state == BRK_OPEN);
+}
+
 /* ---- why not ---- */
 
 static const char *route_name(uint32_t route)

@@ -26,7 +26,7 @@ SENDERS = {
 class Site:
     """One own address, two shared relays, one custom provider, and a receiver that blocks addresses on demand."""
 
-    def __init__(self, netns, work, args, senders=SENDERS, pools=None, up=("main", "backup", "own")):
+    def __init__(self, netns, work, args, senders=SENDERS, pools=None, up=("main", "backup", "own"), flags=(), **delivery):
         self.netns, self.work, self.logs, self.servers = netns, work, {}, {}
         self.expected, self.ids = {}, {}
         appliance.start_dns(netns, work, {**appliance.ZONES, **{f"{name}.relay": ip for name, ip in RELAYS.items()}})
@@ -35,12 +35,12 @@ class Site:
         self.kept.touch()
         output = work / "receiver.log"
         netns.start([appliance.PYTHON, appliance.HERE / "odd_receiver.py", "--listen", f"{appliance.ZONES['odd.example']}:25",
-                     "--log", self.kept, "--blocks", self.blocks], output)
+                     "--log", self.kept, "--blocks", self.blocks, *flags], output)
         wait_until("receiver", lambda: "ready" in output.read_text())
         for name in up:
             self.start_relay(name)
         routes = {name: {"type": "smtp", "url": f"smtp://{ip}", "idle_ms": 300} for name, ip in RELAYS.items()}
-        config = appliance.configuration(work, lanes={0: SOURCE}, delivery=DELIVERY, routes=routes, senders=senders,
+        config = appliance.configuration(work, lanes={0: SOURCE}, delivery=DELIVERY | delivery, routes=routes, senders=senders,
                                          pools=pools or {"acme": {"ehlo": "out-{n}.acme.example", "warmup": False}})
         self.lab = appliance.Appliance(netns, args.build, work, config).start()
 
@@ -135,6 +135,22 @@ def when_the_only_address_is_blocked_auto_moves_to_shared_within_a_second_and_sa
         expect(any("R_BOUNCE_SURGE" in line for line in lines), str(lines))
         plan = site.call("strategy.simulate", n=1000, **flow)
         expect_equal("simulated", plan["split"], [{"path": "main", "n": 1000}])
+
+
+def what_waits_in_a_lane_for_a_path_that_closes_is_taken_back(work, args):
+    with Netns() as netns:
+        site = Site(netns, work, args, flags=["--block-seconds", "0.1"], connections_per_address=4)
+        site.block(BLOCK)
+        site.inject("acme", 400)  # four connections, a tenth of a second each: ten seconds of work
+        site.wait()
+        site.exact()
+        mails = [m for m in site.mails() if m["blocked"]]
+        lanes = site.call("lanes")["lanes"]
+        returned = sum(lane["counters"]["jobs_returned"] for lane in lanes)
+        lasted = mails[-1]["at"] - mails[0]["at"]
+        print(f"# {len(mails)} of 400 were refused at MAIL, within {lasted:.1f} s; {returned} were taken back from the lane")
+        expect(returned > 20, "the lane went on")
+        expect(lasted < 4, "MAIL from the blocked address went on for too long")
 
 
 def shared_relays_fail_over_and_back_while_the_own_address_is_blocked(work, args):
@@ -248,6 +264,7 @@ def main():
     require_root()
     args = tap.arguments(__doc__)
     tap.run([when_the_only_address_is_blocked_auto_moves_to_shared_within_a_second_and_says_why,
+             what_waits_in_a_lane_for_a_path_that_closes_is_taken_back,
              shared_relays_fail_over_and_back_while_the_own_address_is_blocked,
              a_custom_sender_in_the_same_storm_never_touches_shared,
              new_addresses_of_auto_are_warmed_up_and_the_rest_is_shared,

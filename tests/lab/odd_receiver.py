@@ -10,8 +10,8 @@
     resetdot  the same with RST (once)         garbage    answers RCPT with what is no reply (once)
     dribble   sends each reply byte by byte    nopipe     (server-wide with --no-extensions)
 
---blocks FILE: a JSON object {source address: reply}, read anew for each MAIL: the reply is given instead of 250. Every
-MAIL is then logged to FILE.mails as {"at", "peer", "blocked"}.
+--blocks FILE: a JSON object {source address: reply}, read anew for each MAIL: the reply is given instead of 250, after
+--block-seconds. Every MAIL is then logged to FILE.mails as {"at", "peer", "blocked"}.
 
 Kept messages are JSON lines on --log: {"at", "peer", "mail_from", "rcpt_to", "sha256", "bytes",
 "message_id", "answered"}. `answered` is false for a message taken without a reply.
@@ -42,7 +42,7 @@ class Server:
         self.extensions = not args.no_extensions
         self.log = open(args.log, "a", encoding="utf-8", buffering=1)
         self.seen = set()
-        self.blocks = args.blocks
+        self.blocks, self.block_seconds = args.blocks, args.block_seconds
 
     def block(self, peer):
         """The reply to MAIL from this address while it is blocked, else None."""
@@ -117,6 +117,7 @@ class Session:
         blocked = self.server.block(self.writer.get_extra_info("peername")[0])
         if blocked:
             self.mail_from = None
+            await asyncio.sleep(self.server.block_seconds)
         await self.say(blocked or "250 2.1.0 ok")
 
     async def do_rcpt(self, rest):
@@ -188,6 +189,7 @@ async def main():
     parser.add_argument("--log", required=True)
     parser.add_argument("--no-extensions", action="store_true")
     parser.add_argument("--blocks", type=Path, metavar="FILE")
+    parser.add_argument("--block-seconds", type=float, default=0, metavar="SECONDS", help="before such a reply")
     args = parser.parse_args()
     host, _, port = args.listen.rpartition(":")
     server = await asyncio.start_server(Server(args).handle, host, int(port), limit=1 << 20)
