@@ -14,6 +14,7 @@
 #define TURN_MAX      128u /* items started in one turn of the loop, so that others get theirs */
 #define RESOLVING_MAX 4096u
 #define HOLD_MS       60000 /* until a held item is looked at again */
+#define LOOK_AGAIN_MS 5000
 
 /* What start() needs of a message, copied out of the spool; the strings go straight into the draft.
  */
@@ -141,14 +142,16 @@ static void hold(struct ctl *ctl, struct ctl_job *job, const struct pick *pick, 
     hold_until(ctl, job, pick, reason, evidence, pick->now_ms + HOLD_MS);
 }
 
-/* Until the library wants to be asked again; a backlog comes back spread out, a message a
- * millisecond, and not all at once. */
+/* Until the library wants to be asked again, or for LOOK_AGAIN_MS when a relay or the data plane may
+ * be back sooner; a backlog comes back spread out, a message a millisecond, and not all at once. */
 static void hold_planned(struct ctl *ctl, struct ctl_job *job, const struct pick *pick,
                          const struct plan_choice *choice, uint32_t n_behind)
 {
     int64_t spread_ms = n_behind > 0 ? (int64_t)(ctl_random(ctl) % n_behind) : 0;
-    hold_until(ctl, job, pick, job->decision.reason, job->decision.evidence,
-               choice->retry_ms + spread_ms);
+    int64_t soon_ms = pick->now_ms + LOOK_AGAIN_MS;
+    int64_t until_ms =
+        choice->may_change && soon_ms < choice->retry_ms ? soon_ms : choice->retry_ms;
+    hold_until(ctl, job, pick, job->decision.reason, job->decision.evidence, until_ms + spread_ms);
 }
 
 /* Nothing that the sender may use works: its other mail is not even looked at until something does.

@@ -272,6 +272,7 @@ enum plan_result plan_choose(struct plan *plan, const struct plan_request *reque
     }
     fill_decision(plan, &grant, &ret_choice->decision);
     ret_choice->retry_ms = (int64_t)grant.retry_ms;
+    ret_choice->may_change = (masks.eligible & masks.down) != 0;
     if (grant.result == GRANT_HELD) {
         return (masks.eligible & ~masks.down) == 0 ? PLAN_BLOCKED : PLAN_HELD;
     }

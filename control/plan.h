@@ -60,6 +60,7 @@ struct plan_choice {
     uint32_t slot;
     uint32_t n; /* recipients that may go; the others ask again */
     int64_t retry_ms;
+    bool may_change; /* held while something is out of order, which may end any time */
     struct job_decision decision;
 };
 
