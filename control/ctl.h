@@ -28,6 +28,7 @@
 #include <uv.h>
 
 struct ctl_job;
+struct shaping;
 struct destination_lookup;
 struct https;
 struct sts;
@@ -50,6 +51,7 @@ struct ctl {
     struct ctl_config config;
     struct store *store;
     struct queue *queue;
+    struct shaping *shaping;
     struct dns_resolver *dns;
     struct https *https;
     struct sts *sts;

@@ -18,6 +18,7 @@
 #include "control/plan.h"
 #include "control/pools.h"
 #include "control/relay.h"
+#include "control/shaping.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -169,6 +170,7 @@ static int open_dns(struct ctl *ctl)
         .seed = ctl_random(ctl),
         .trust_anchor_file = c->dns.trust_anchor_file[0] ? c->dns.trust_anchor_file : NULL,
         .port = (uint16_t)c->delivery.port,
+        .providers = ctl->shaping->providers,
     };
     ctl->dns = dns_open(ctl->loop, &config, error, sizeof error);
     return ctl->dns ? EX_OK : fail(EX_OSERR, error);
@@ -216,6 +218,10 @@ static int open_parts(struct ctl *ctl)
     }
     if ((status = open_spool(ctl)) != EX_OK) {
         return status;
+    }
+    ctl->shaping = shaping_new(error, sizeof error);
+    if (!ctl->shaping) {
+        return fail(EX_OSERR, error);
     }
     ctl->queue = ctl_must(queue_new(ctl->config.delivery.in_flight_per_site));
     ctl->pools = ctl_must(pools_open(&ctl->config.dp));
@@ -342,6 +348,7 @@ static void close_parts(struct ctl *ctl)
     decisions_close(ctl->decisions);
     pools_close(ctl->pools, ctl->config.dp.n_pools);
     queue_free(ctl->queue);
+    shaping_free(ctl->shaping);
     message_table_free(&ctl->messages);
     path_stats_free(&ctl->paths);
 }

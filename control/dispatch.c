@@ -10,6 +10,7 @@
 #include "control/outcome_record.h"
 #include "control/plan.h"
 #include "control/relay.h"
+#include "control/shaping.h"
 
 #define TURN_MAX      128u /* items started in one turn of the loop, so that others get theirs */
 #define RESOLVING_MAX 4096u
@@ -279,9 +280,14 @@ static void submit_choice(struct ctl *ctl, struct ctl_job *job, struct pick *pic
 }
 
 /* What the library calls the provider of the destination. */
-static void name_provider(struct ctl *ctl, struct ctl_job *job, const char *domain)
+static void name_provider(struct ctl *ctl, struct ctl_job *job, const char *domain,
+                          const struct dns_answer *answer)
 {
-    decisions_provider(ctl->decisions, domain, job->provider);
+    char name[PROVIDER_NAME_BYTES];
+    if (!answer) {
+        provider_of_domain(ctl->shaping->providers, domain, name);
+    }
+    decisions_provider(ctl->decisions, answer ? answer->provider : name, job->provider);
 }
 
 static void plan_and_submit(struct ctl *ctl, struct ctl_job *job, struct pick *pick,
@@ -299,7 +305,7 @@ static void plan_and_submit(struct ctl *ctl, struct ctl_job *job, struct pick *p
         return;
     }
     bool has_ip4 = pick->draft->n_targets > 0;
-    name_provider(ctl, job, pick->domain);
+    name_provider(ctl, job, pick->domain, answer);
     (void)snprintf(job->stream, sizeof job->stream, "%s", pick->stream);
     const struct plan_request request = {
         .sender = sender,

@@ -28,6 +28,7 @@
 #ifndef WIREPOST_DNS_H
 #define WIREPOST_DNS_H
 
+#include "control/provider.h"
 #include "dataplane/channel.h"
 #include "dataplane/tlsa_text.h"
 
@@ -43,7 +44,9 @@ struct dns_config {
     bool allow_private;  /* targets in private networks are fine (labs, internal relays) */
     uint64_t seed;       /* for the shuffle */
     const char *trust_anchor_file; /* DNSKEY or DS records of the root; null: no DNSSEC, no DANE */
-    uint16_t port;                 /* of SMTP: TLSA records stand at _port._tcp.host */
+    const struct provider_list
+        *providers; /* that name the owners of hosts; outlives the resolver */
+    uint16_t port;  /* of SMTP: TLSA records stand at _port._tcp.host */
 };
 
 enum dns_status {
@@ -73,6 +76,7 @@ struct dns_answer {
     uint8_t enhanced[3]; /* RFC 3463; 0 0 0: none */
     bool secure;         /* the answer about MX was DNSSEC-secure */
     char text[DNS_TEXT_MAX]; /* for people: "mx.example: no address: SERVFAIL from 192.0.2.53" */
+    char provider[PROVIDER_NAME_BYTES]; /* who runs the hosts; "": there are none */
     uint32_t site_hash; /* keyed, of all addresses by rank: domains with the same hosts in the same
                            order have the same; 0: no targets */
     uint32_t n_targets;

@@ -118,9 +118,20 @@ static void records_of(int error, const struct ub_result *result, struct dns_rec
 
 /* ---- all of them ------------------------------------------------------------------------- */
 
+/* Of all hosts, whether they have addresses now or not, so that it does not change with them. */
+static void name_provider(struct dns_ask *a)
+{
+    const char *names[DNS_HOSTS_MAX];
+    for (uint32_t i = 0; i < a->hosts.n; i++) {
+        names[i] = a->hosts.list[i].name;
+    }
+    provider_of_hosts(a->asker->providers, names, a->hosts.n, a->answer.provider);
+}
+
 static void finish(struct dns_ask *a)
 {
     dns_plan_finish(a->domain, &a->hosts, a->asker->key, &a->answer);
+    name_provider(a);
     for (uint32_t i = 0; i < a->hosts.n; i++) {
         if (a->hosts.list[i].failed || a->hosts.list[i].tlsa == DNS_TLSA_FAILED) {
             a->ttl_s = DNS_TTL_MIN_S; /* so that the missing host is not missed for an hour */

@@ -364,5 +364,6 @@ bool dns_plan_literal(const char *domain, bool allow_private, const uint8_t key[
         host->a6[host->n6++] = addr;
     }
     dns_targets_fill(&hosts, key, ret_answer);
+    provider_of_address(&addr, ret_answer->provider);
     return true;
 }

@@ -157,6 +157,7 @@ struct dns_asker {
     uint64_t random;
     bool dnssec;
     uint16_t port;
+    const struct provider_list *providers;
     struct dns_tlsa_table *tlsa;
 };
 

@@ -243,6 +243,7 @@ struct dns_resolver *dns_open(uv_loop_t *loop, const struct dns_config *config, 
     r->asker.allow_private = config->allow_private;
     r->asker.dnssec = config->trust_anchor_file != NULL;
     r->asker.port = config->port;
+    r->asker.providers = config->providers;
     r->asker.random = config->seed ? config->seed : 1;
     r->poll.data = r->timer.data = r;
     r->txts = dns_txts_new(loop, r->ub, config->timeout_ms);

@@ -234,6 +234,11 @@ int main(int argc, char **argv)
     if (argc < 3) {
         return EXIT_FAILURE;
     }
+    const char *twice;
+    struct provider_list *providers = provider_list_new(NULL, 0, NULL, 0, &twice);
+    if (!providers) {
+        return EXIT_FAILURE;
+    }
     const struct dns_config config = {
         .servers = (const char *const *)argv + 3,
         .n_servers = (uint32_t)argc - 3,
@@ -242,11 +247,13 @@ int main(int argc, char **argv)
         .seed = 1,
         .trust_anchor_file = getenv("WIREPOST_TRUST_ANCHOR"),
         .port = 25,
+        .providers = providers,
     };
     (void)uv_loop_init(&c.loop);
     c.resolver = dns_open(&c.loop, &config, error, sizeof error);
     if (!c.resolver) {
         (void)fprintf(stderr, "%s\n", error);
+        provider_list_free(providers);
         (void)uv_loop_close(&c.loop);
         return EXIT_FAILURE;
     }
@@ -255,5 +262,6 @@ int main(int argc, char **argv)
     (void)uv_pipe_open(&c.input, 0);
     (void)uv_read_start((uv_stream_t *)&c.input, on_room, on_input);
     (void)uv_run(&c.loop, UV_RUN_DEFAULT);
+    provider_list_free(providers);
     return uv_loop_close(&c.loop) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
