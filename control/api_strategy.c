@@ -3,6 +3,7 @@
 
 #include "control/decisions.h"
 #include "control/dispatch.h"
+#include "control/dnsbl.h"
 #include "control/plan.h"
 
 /* The sender that is named; UINT32_MAX: the request has been answered. */
@@ -204,6 +205,13 @@ void api_strategy_why_not(struct rpc_request *request)
     }
     rpc_result(request, json_pack("{s:s, s:b, s:s}", "path", path, "usable", text[0] == '\0',
                                   "why_not", text));
+}
+
+/* ---- dnsbl.list ------------------------------------------------------------------------- */
+
+void api_dnsbl_list(struct rpc_request *request)
+{
+    rpc_result(request, json_pack("{s:o}", "listings", dnsbl_json(request->ctl->dnsbl)));
 }
 
 /* ---- strategy.simulate ------------------------------------------------------------------- */

@@ -34,6 +34,7 @@ struct https;
 struct sts;
 struct ctl_lanes;
 struct decisions;
+struct dnsbl;
 struct plan;
 struct pool_groups;
 struct relays;
@@ -64,6 +65,7 @@ struct ctl {
     struct ctl_counts counts;
     struct pool_groups *pools;   /* of config.dp.pools */
     struct decisions *decisions; /* the decision library */
+    struct dnsbl *dnsbl;
     struct plan *plan;
     struct ctl_job *jobs; /* all of them: see job.h */
     struct relays *relays;

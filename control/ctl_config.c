@@ -29,6 +29,7 @@ static const struct number numbers[] = {
     NUMBER(control, clients, 1, 10000, 256),
     NUMBER(control, clients_per_uid, 1, 10000, 128),
     NUMBER(dns, timeout_ms, 100, 120000, 10000),
+    NUMBER(dnsbl, interval_s, 1, DAY_S, 900),
     NUMBER(delivery, port, 1, 65535, 25),
     NUMBER(delivery, expire_s, 1, 30 * DAY_S, 5 * DAY_S),
     NUMBER(delivery, bounce_expire_s, 1, 30 * DAY_S, 2 * DAY_S),
@@ -281,6 +282,32 @@ static void parse_delivery(struct ctl_parse *p)
     (void)json_object_set_new(object, "chunking", json_boolean(p->config->delivery.chunking));
 }
 
+static void parse_dnsbl(struct ctl_parse *p)
+{
+    static const char *const keys[] = {"zones", "interval_s", NULL};
+    json_t *object = section(p, "dnsbl", keys), *zones = json_object_get(object, "zones");
+    size_t n = json_array_size(zones);
+    if ((zones && !json_is_array(zones)) || n > CTL_ZONES_MAX) {
+        config_error_add(p->errors, "/dnsbl/zones", "must be a list of at most %u block lists",
+                         CTL_ZONES_MAX);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        char path[CONFIG_PATH_MAX], *zone = p->config->dnsbl.zone[p->config->dnsbl.n_zones];
+        const char *text = json_string_value(json_array_get(zones, i));
+        if (!text || strlen(text) >= sizeof p->config->dnsbl.zone[0] || !host_name_valid(text)) {
+            config_error_add(p->errors, config_path_item(path, "/dnsbl/zones", i),
+                             "must be a domain, such as \"zen.spamhaus.org\"");
+            continue;
+        }
+        memcpy(zone, text, strlen(text) + 1);
+        p->config->dnsbl.n_zones++;
+    }
+    if (!zones) {
+        (void)json_object_set_new(object, "zones", json_array());
+    }
+}
+
 static void parse_limits(struct ctl_parse *p)
 {
     static const char *const keys[] = {"message_bytes", "recipients", NULL};
@@ -351,7 +378,7 @@ bool ctl_config_parse(json_t *root, struct ctl_config *ret_config, struct config
 {
     static const char *const keys[] = {"hostname", "run_dir", "spool",     "control", "dns",
                                        "delivery", "limits",  "dataplane", "pools",   "routes",
-                                       "tls",      "senders", NULL};
+                                       "tls",      "senders", "dnsbl",     NULL};
     *ret_config = (struct ctl_config){0};
     if (!json_is_object(root)) {
         config_error_add(errors, "", "must be a JSON object");
@@ -368,6 +395,7 @@ bool ctl_config_parse(json_t *root, struct ctl_config *ret_config, struct config
     parse_spool(&p);
     parse_control(&p);
     parse_dns(&p);
+    parse_dnsbl(&p);
     parse_delivery(&p);
     parse_limits(&p);
     parse_numbers(&p);

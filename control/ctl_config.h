@@ -18,6 +18,7 @@
 #define CTL_PATH_MAX    1024u
 #define CTL_SERVERS_MAX 8u
 #define CTL_SENDERS_MAX 10000u
+#define CTL_ZONES_MAX   16u
 #define CTL_ROUTES_MAX  64u
 #define CTL_CHAIN_MAX   8u
 
@@ -88,6 +89,10 @@ struct ctl_config {
         bool allow_private;
         char trust_anchor_file[CTL_PATH_MAX]; /* "": no DNSSEC */
     } dns;
+    struct {
+        char zone[CTL_ZONES_MAX][128];
+        uint32_t n_zones, interval_s;
+    } dnsbl;
     struct {
         uint32_t port;
         struct backoff backoff;

@@ -12,6 +12,7 @@
 #include "control/ctl.h"
 #include "control/destination.h"
 #include "control/dispatch.h"
+#include "control/dnsbl.h"
 #include "control/dp_process.h"
 #include "control/drain.h"
 #include "control/lanes.h"
@@ -238,6 +239,7 @@ static int open_parts(struct ctl *ctl)
     if ((status = open_dns(ctl)) != EX_OK || (status = open_tls(ctl)) != EX_OK) {
         return status;
     }
+    ctl->dnsbl = dnsbl_open(ctl);
     ctl->relays = relays_open(ctl, error, sizeof error);
     if (!ctl->relays) {
         return fail(EX_OSERR, error);
@@ -321,6 +323,9 @@ static void close_parts(struct ctl *ctl)
     if (ctl->relays) {
         relays_stop(ctl->relays);
     }
+    if (ctl->dnsbl) {
+        dnsbl_stop(ctl->dnsbl);
+    }
     if (ctl->dns) {
         dns_close(ctl->dns);
     }
@@ -345,6 +350,7 @@ static void close_parts(struct ctl *ctl)
     relays_close(ctl->relays);
     free(ctl->rpc);
     plan_close(ctl->plan);
+    dnsbl_close(ctl->dnsbl);
     decisions_close(ctl->decisions);
     pools_close(ctl->pools, ctl->config.dp.n_pools);
     queue_free(ctl->queue);

@@ -120,6 +120,9 @@ struct dns_txt {
 };
 typedef void (*dns_txt_fn)(void *user, const struct dns_txt *txt);
 void dns_txt(struct dns_resolver *resolver, const char *name, dns_txt_fn done, void *user);
+/* The same for the A records of a block list (RFC 5782 2.1): the texts are addresses, found without
+ * any is "not listed". */
+void dns_listing(struct dns_resolver *resolver, const char *name, dns_txt_fn done, void *user);
 
 struct dns_stats {
     uint64_t lookups, cache_hits, failures;

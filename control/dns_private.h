@@ -121,7 +121,9 @@ struct ub_result;
 struct dns_txts; /* all questions under way */
 
 struct dns_txts *dns_txts_new(uv_loop_t *loop, struct ub_ctx *ub, uint32_t timeout_ms);
-void dns_txts_ask(struct dns_txts *txts, const char *name, dns_txt_fn done, void *user);
+/* addresses: A records as texts instead of TXT. */
+void dns_txts_ask(struct dns_txts *txts, const char *name, bool addresses, dns_txt_fn done,
+                  void *user);
 /* Nobody is told any more; the loop must run once more. Before ub is deleted. */
 void dns_txts_close(struct dns_txts *txts);
 /* The strings of the records, joined. Pure. */

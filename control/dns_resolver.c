@@ -333,7 +333,12 @@ const struct dns_tlsa *dns_tlsa(struct dns_resolver *r, const char *host)
 
 void dns_txt(struct dns_resolver *r, const char *name, dns_txt_fn done, void *user)
 {
-    dns_txts_ask(r->txts, name, done, user);
+    dns_txts_ask(r->txts, name, false, done, user);
+}
+
+void dns_listing(struct dns_resolver *r, const char *name, dns_txt_fn done, void *user)
+{
+    dns_txts_ask(r->txts, name, true, done, user);
 }
 
 void dns_stats(const struct dns_resolver *r, struct dns_stats *ret_stats)

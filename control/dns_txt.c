@@ -1,5 +1,5 @@
 /*
- * dns_txt.c - TXT records by libunbound: see dns.h.
+ * dns_txt.c - TXT records, and A records of lists, by libunbound: see dns.h.
  *
  *     dns_txts_ask() --> open --on_answer(), time is up--> answered --on_timer()--> told, freed
  *
@@ -9,6 +9,7 @@
 
 #include <unbound.h>
 
+#define TYPE_A      1
 #define TYPE_TXT    16
 #define CLASS_IN    1
 #define RECORDS_MAX 64u
@@ -18,6 +19,7 @@ struct txt_ask {
     struct dns_txts *txts;
     dns_txt_fn done;
     void *user;
+    bool addresses; /* A records are asked for */
     bool open;
     int id;
     uint64_t deadline_ms;
@@ -63,6 +65,19 @@ void dns_txt_join(const uint8_t *const *data, const size_t *len, uint32_t n,
     }
 }
 
+/* Addresses as texts; what has not four bytes is none. */
+static void add_addresses(uint8_t *const *data, const size_t *len, uint32_t n,
+                          struct dns_txt *ret_txt)
+{
+    uint32_t max = sizeof ret_txt->text / sizeof ret_txt->text[0];
+    for (uint32_t i = 0; i < n && ret_txt->n < max; i++) {
+        if (len[i] == 4) {
+            (void)snprintf(ret_txt->text[ret_txt->n++], sizeof ret_txt->text[0], "%u.%u.%u.%u",
+                           data[i][0], data[i][1], data[i][2], data[i][3]);
+        }
+    }
+}
+
 /* ---- one question ------------------------------------------------------------------------ */
 
 static void on_timer(uv_timer_t *timer);
@@ -85,13 +100,17 @@ static void on_answer(void *user, int error, struct ub_result *result)
             lengths[n] = (size_t)result->len[n];
             n++;
         }
-        dns_txt_join((const uint8_t *const *)result->data, lengths, n, &ask->txt);
+        if (ask->addresses) {
+            add_addresses((uint8_t *const *)result->data, lengths, n, &ask->txt);
+        } else {
+            dns_txt_join((const uint8_t *const *)result->data, lengths, n, &ask->txt);
+        }
     }
     ub_resolve_free(result);
     wake(ask->txts, 0);
 }
 
-void dns_txts_ask(struct dns_txts *t, const char *name, dns_txt_fn done, void *user)
+void dns_txts_ask(struct dns_txts *t, const char *name, bool addresses, dns_txt_fn done, void *user)
 {
     struct txt_ask *ask = calloc(1, sizeof *ask);
     INVARIANT(ask != NULL);
@@ -99,7 +118,9 @@ void dns_txts_ask(struct dns_txts *t, const char *name, dns_txt_fn done, void *u
     ask->done = done;
     ask->user = user;
     ask->deadline_ms = uv_now(t->loop) + t->timeout_ms;
-    ask->open = ub_resolve_async(t->ub, name, TYPE_TXT, CLASS_IN, ask, on_answer, &ask->id) == 0;
+    ask->addresses = addresses;
+    ask->open = ub_resolve_async(t->ub, name, addresses ? TYPE_A : TYPE_TXT, CLASS_IN, ask,
+                                 on_answer, &ask->id) == 0;
     ask->prev = t->last;
     *(t->last ? &t->last->next : &t->first) = ask;
     t->last = ask;

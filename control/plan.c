@@ -1,6 +1,7 @@
 /* plan.c - see plan.h. */
 #include "control/plan.h"
 
+#include "control/dnsbl.h"
 #include "control/dp_process.h"
 #include "control/lanes.h"
 #include "control/pools.h"
@@ -124,7 +125,8 @@ static const struct dp_address *member_with_room(const struct plan *plan,
     for (uint32_t i = 0; dp_process_running(ctl->lanes->process) && i < group->n; i++) {
         uint32_t member = pool->members[group->first + (group->turn + i) % group->n];
         const struct dp_address *address = &ctl->config.dp.addresses[member];
-        if (lanes_has_room(ctl->lanes, address->lane, message_id)) {
+        if (!dnsbl_listed(ctl->dnsbl, member) &&
+            lanes_has_room(ctl->lanes, address->lane, message_id)) {
             return address;
         }
     }

@@ -184,7 +184,7 @@ static enum strategy_error find_place(struct strategy_engine *e, uint64_t now_ms
                                       const struct strategy_key *key, const char *path,
                                       struct place *p)
 {
-    uint32_t sender, flow = known_flow(e, key, &sender);
+    uint32_t sender = ST_NONE, flow = known_flow(e, key, &sender);
     uint32_t endpoint = st_name_ok(path) ? st_find(e, NAME_ENDPOINT, 0, path) : ST_NONE;
 
     if (now_ms < e->head.now_ms)

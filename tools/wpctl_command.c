@@ -96,8 +96,8 @@ static const struct wpctl_command commands[] = {
      "  --after N    begin after that sequence number; 0: with the oldest that is\n"
      "               kept; default: with what happens from now on\n"
      "  --type TYPE  only these: accepted, delivered, deferred, bounced, doubtful,\n"
-     "               held, released, finished, dsn, decision, feedback, dataplane,\n"
-     "               drain; may be given again\n"
+     "               held, released, finished, dsn, decision, feedback, dnsbl,\n"
+     "               dataplane, drain; may be given again\n"
      "  --no-follow  end after the last one that is kept",
      "wirepostctl events --type bounced,doubtful\n"
      "wirepostctl --json events --after 0 --no-follow > history.jsonl"},

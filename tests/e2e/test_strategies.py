@@ -26,10 +26,10 @@ SENDERS = {
 class Site:
     """One own address, two shared relays, one custom provider, and a receiver that blocks addresses on demand."""
 
-    def __init__(self, netns, work, args, senders=SENDERS, pools=None, up=("main", "backup", "own"), flags=(), **delivery):
+    def __init__(self, netns, work, args, senders=SENDERS, pools=None, up=("main", "backup", "own"), flags=(), dnsbl=None, hosts=None, **delivery):
         self.netns, self.work, self.logs, self.servers = netns, work, {}, {}
         self.expected, self.ids = {}, {}
-        appliance.start_dns(netns, work, {**appliance.ZONES, **{f"{name}.relay": ip for name, ip in RELAYS.items()}})
+        appliance.start_dns(netns, work, {**appliance.ZONES, **{f"{name}.relay": ip for name, ip in RELAYS.items()}}, hosts)
         self.blocks, self.kept = work / "blocks.json", work / "kept.jsonl"
         self.block(None)
         self.kept.touch()
@@ -40,7 +40,8 @@ class Site:
         for name in up:
             self.start_relay(name)
         routes = {name: {"type": "smtp", "url": f"smtp://{ip}", "idle_ms": 300} for name, ip in RELAYS.items()}
-        config = appliance.configuration(work, lanes={0: SOURCE}, delivery=DELIVERY | delivery, routes=routes, senders=senders,
+        more = {"dnsbl": dnsbl} if dnsbl else {}
+        config = appliance.configuration(work, lanes={0: SOURCE}, **more, delivery=DELIVERY | delivery, routes=routes, senders=senders,
                                          pools=pools or {"acme": {"ehlo": "out-{n}.acme.example", "warmup": False}})
         self.lab = appliance.Appliance(netns, args.build, work, config).start()
 
@@ -155,6 +156,26 @@ def what_waits_in_a_lane_for_a_path_that_closes_is_taken_back(work, args):
         expect(lasted < 4, "MAIL from the blocked address went on for too long")
 
 
+def an_address_on_a_block_list_sends_nothing_more(work, args):
+    with Netns() as netns:
+        listed = {"10.2.0.192.zen.spamhaus.org": "127.0.0.2", "10.2.0.192.broken.example": "127.255.255.254"}
+        site = Site(netns, work, args, hosts=listed,
+                    dnsbl={"zones": ["zen.spamhaus.org", "broken.example", "clean.example"], "interval_s": 1})
+        wait_until("asked", lambda: all(q["state"] != "unknown" for q in site.call("dnsbl.list")["listings"]), 20)
+        expect_equal("listings", [(q["ip"], q["zone"], q["state"], q["answer"]) for q in site.call("dnsbl.list")["listings"]],
+                     [(SOURCE, "zen.spamhaus.org", "listed", "127.0.0.2"), (SOURCE, "broken.example", "error", "127.255.255.254"),
+                      (SOURCE, "clean.example", "clean", "")])
+        site.inject("acme", 20)
+        site.inject("newco", 5)
+        site.wait()
+        expect_equal("by the listed address", site.direct(), [])
+        expect_equal("where", (len(site.relayed("main")), len(site.relayed("own"))), (20, 5))
+        expect("R_DNSBL" in {e["reason"] for e in site.events("decision")}, "no decision")
+        events = [(e["zone"], e["state"]) for e in site.events("dnsbl")]
+        expect(("zen.spamhaus.org", "listed") in events and ("clean.example", "clean") not in events, str(events))
+        site.exact()
+
+
 def shared_relays_fail_over_and_back_while_the_own_address_is_blocked(work, args):
     with Netns() as netns:
         site = Site(netns, work, args)
@@ -267,6 +288,7 @@ def main():
     args = tap.arguments(__doc__)
     tap.run([when_the_only_address_is_blocked_auto_moves_to_shared_within_a_second_and_says_why,
              what_waits_in_a_lane_for_a_path_that_closes_is_taken_back,
+             an_address_on_a_block_list_sends_nothing_more,
              shared_relays_fail_over_and_back_while_the_own_address_is_blocked,
              a_custom_sender_in_the_same_storm_never_touches_shared,
              new_addresses_of_auto_are_warmed_up_and_the_rest_is_shared,
