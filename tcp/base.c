@@ -1,7 +1,8 @@
-/* base.c - IP addresses to and from text. */
+/* base.c - IP addresses to and from text; a hint for large tables. */
 #include "tcp/base.h"
 
 #include <arpa/inet.h>
+#include <sys/mman.h>
 
 bool ip_addr_parse(const char *text, struct ip_addr *ret_addr)
 {
@@ -23,4 +24,14 @@ const char *ip_addr_format(const struct ip_addr *addr, char *buf)
                                        IP_ADDR_TEXT_MAX) == NULL)
         memcpy(buf, "none", 5);
     return buf;
+}
+
+void memory_prefer_huge_pages(void *memory, size_t bytes)
+{
+    const uintptr_t page = UINT32_C(1) << 21;
+    const uintptr_t first = ((uintptr_t)memory + page - 1) & ~(page - 1);
+    const uintptr_t end = ((uintptr_t)memory + bytes) & ~(page - 1);
+
+    if (memory != NULL && first < end)
+        (void)madvise((char *)memory + (first - (uintptr_t)memory), end - first, MADV_HUGEPAGE);
 }

@@ -61,6 +61,17 @@ static inline void be32_put(uint8_t *p, uint32_t v)
     p[3] = (uint8_t)v;
 }
 
+/* A hint, for tables that are large and read at random: huge pages for what lies inside of
+ * [memory, memory + bytes) and was not touched yet. */
+void memory_prefer_huge_pages(void *memory, size_t bytes);
+
+/* The object will be read soon. */
+static inline void memory_prefetch(const void *object, size_t bytes)
+{
+    for (size_t at = 0; at < bytes; at += 64)
+        __builtin_prefetch((const char *)object + at);
+}
+
 /* An IPv4 or IPv6 address. family: 4, 6, or 0 for none. IPv4 stands in bytes[0..3], the rest is 0,
  * so two addresses are equal exactly when memcmp() says so. */
 struct ip_addr {

@@ -5,7 +5,7 @@
  * The stack is sans-IO. Frames, time and the secret are parameters; it makes no system call, takes
  * no lock and allocates nothing after utcp_create(). One instance belongs to one thread (a lane).
  *
- *     utcp_input(frame)         a frame came from the wire
+ *     utcp_input(frame)         a frame came from the wire (utcp_input_burst(): several)
  *     utcp_output(frame)        fetch the next frame to put on the wire, until it returns false
  *     utcp_deadline_ns()        when utcp_on_deadline() wants to be called at the latest
  *     utcp_on_deadline(now)     timers
@@ -156,6 +156,15 @@ int utcp_address_remove(struct utcp *u, uint64_t now_ns, const struct ip_addr *a
  * kept. Any bytes are fine: what is malformed is dropped and counted. */
 void utcp_input(struct utcp *u, uint64_t now_ns, const uint8_t *frame, uint32_t len,
                 uint32_t rx_flags);
+
+/* The same for several at once, as a device hands them out. With many connections it is much
+ * faster, because what all of them need is fetched from memory at the same time. */
+struct utcp_rx {
+    const uint8_t *data;
+    uint32_t len;
+    uint32_t flags; /* UTCP_RX_* */
+};
+void utcp_input_burst(struct utcp *u, uint64_t now_ns, const struct utcp_rx *frames, uint32_t n);
 
 struct utcp_slice {
     const uint8_t *data;

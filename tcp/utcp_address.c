@@ -16,8 +16,8 @@
 #define ANNOUNCE_NUM         2u
 #define ANNOUNCE_INTERVAL_NS (2 * NS_PER_S)
 #define DEFEND_INTERVAL_NS   (10 * NS_PER_S)
-#define PROBE_NS             (1 * NS_PER_S) /* RFC 4861 10: RETRANS_TIMER */
-#define TRY_AGAIN_NS         NS_PER_MS      /* the reply queue was full */
+#define PROBE_NS             (1 * NS_PER_S)    /* RFC 4861 10: RETRANS_TIMER */
+#define TRY_AGAIN_EACH_MS    (REPLIES_MAX / 2) /* addresses; the reply queue was full */
 
 static uint64_t ip_hash(const struct utcp *u, const struct ip_addr *ip)
 {
@@ -87,17 +87,24 @@ static void wake_waiting(struct utcp *u, struct utcp_address *a)
     }
 }
 
+/* Thousands of addresses that are added together take turns: each knows a millisecond of its own.
+ */
+static uint64_t try_again_ns(uint64_t now_ns, uint32_t id)
+{
+    return now_ns + (1 + id / TRY_AGAIN_EACH_MS) * NS_PER_MS;
+}
+
 /* RFC 4862 5.4.2: one probe, after we have told that we listen. Returns when to go on. */
 static uint64_t probe_step(struct utcp *u, uint64_t now_ns, uint32_t id)
 {
     struct utcp_address *a = address_at(u, id);
 
     if (a->report_owed && !utcp_nd_report(u, id))
-        return now_ns + TRY_AGAIN_NS;
+        return try_again_ns(now_ns, id);
     a->report_owed = false;
     if (!a->probed) {
         a->probed = utcp_nd_probe(u, id);
-        return now_ns + (a->probed ? PROBE_NS : TRY_AGAIN_NS);
+        return a->probed ? now_ns + PROBE_NS : try_again_ns(now_ns, id);
     }
     a->state = UTCP_ADDRESS_USABLE;
     wake_waiting(u, a);
@@ -109,12 +116,12 @@ static uint64_t announce_step(struct utcp *u, uint64_t now_ns, uint32_t id)
     struct utcp_address *a = address_at(u, id);
 
     if (a->report_owed && !utcp_nd_report(u, id))
-        return now_ns + TRY_AGAIN_NS;
+        return try_again_ns(now_ns, id);
     a->report_owed = false;
     if (a->announcements_left == 0)
         return TIME_NEVER_NS;
     if (!announce(u, id))
-        return now_ns + TRY_AGAIN_NS;
+        return try_again_ns(now_ns, id);
     a->announcements_left--;
     return a->announcements_left > 0 ? now_ns + ANNOUNCE_INTERVAL_NS : TIME_NEVER_NS;
 }

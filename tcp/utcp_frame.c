@@ -59,6 +59,7 @@ static void fragment_input(struct utcp *u, uint64_t now_ns, const struct utcp_ip
             return;
         }
     }
+    ip.address = fragment->address;
     deliver(u, now_ns, &ip, src_mac, 0);
 }
 
@@ -70,7 +71,8 @@ static void ipv4_input(struct utcp *u, uint64_t now_ns, const uint8_t *p, uint32
     if (!count_ip_verdict(u, utcp_ipv4_parse(p, len, (rx_flags & UTCP_RX_IP_CSUM_GOOD) != 0, &ip)))
         return;
     /* The destination must be unicast and ours, so nothing is ever answered to a broadcast. */
-    if (utcp_address_find_bytes(u, 4, ip.dst) == 0) {
+    ip.address = utcp_address_find_bytes(u, 4, ip.dst);
+    if (ip.address == 0) {
         COUNT(u, drop_ip_address);
         return;
     }
@@ -90,14 +92,13 @@ static void ipv6_input(struct utcp *u, uint64_t now_ns, const uint8_t *p, uint32
                        const uint8_t src_mac[6], uint32_t rx_flags)
 {
     struct utcp_ip ip;
-    uint32_t own;
 
     if (!count_ip_verdict(u, utcp_ipv6_parse(p, len, &ip)))
         return;
     if (!ip.is_fragment && ip.proto == IP_PROTO_ICMP6 && utcp_nd_input(u, now_ns, &ip, src_mac))
         return;
-    own = utcp_address_find_bytes(u, 6, ip.dst);
-    if (own == 0 || address_at(u, own)->state != UTCP_ADDRESS_USABLE) {
+    ip.address = utcp_address_find_bytes(u, 6, ip.dst);
+    if (ip.address == 0 || address_at(u, ip.address)->state != UTCP_ADDRESS_USABLE) {
         COUNT(u, drop_ip_address);
         return;
     }

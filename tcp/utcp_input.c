@@ -241,7 +241,6 @@ void utcp_tcp_input(struct utcp *u, uint64_t now_ns, const struct utcp_ip *ip, c
         return;
     }
     COUNT(u, segs_in);
-    tuple = utcp_tuple_from_ip(utcp_address_find_bytes(u, ip->family, ip->dst), ip->family, ip->src,
-                               in.seg.dst_port, in.seg.src_port);
+    tuple = utcp_tuple_from_ip(ip->address, ip->family, ip->src, in.seg.dst_port, in.seg.src_port);
     dispatch(&in, &tuple);
 }

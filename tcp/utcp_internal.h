@@ -96,6 +96,8 @@ struct utcp_tuple {
 };
 struct utcp_tuple utcp_tuple_from_ip(uint32_t address, uint8_t family, const uint8_t *remote,
                                      uint16_t local_port, uint16_t remote_port);
+/* In the map. */
+uint64_t utcp_tuple_hash(const struct utcp *u, const struct utcp_tuple *tuple);
 /* A connection's id, or n_connections + 1 + index of a TIME-WAIT entry, or 0. */
 uint32_t utcp_tuple_find(const struct utcp *u, const struct utcp_tuple *tuple);
 void utcp_tuple_put(struct utcp *u, const struct utcp_tuple *tuple, uint32_t id);

@@ -362,6 +362,7 @@ struct utcp {
 
     struct utcp_link *conn_links, *event_links, *room_links, *neighbour_links;
     struct utcp_list ready, starved, events, room;
+    uint32_t ready_row; /* frames that the first on the ready list has sent in a row */
     struct utcp_list idle_neighbours; /* no connection uses them; oldest first */
 
     struct utcp_tw *time_wait; /* ring, index 0..limits.time_wait - 1 */

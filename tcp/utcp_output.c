@@ -1,7 +1,7 @@
 /*
  * utcp_output.c - which frame goes out next, and building it.
  *
- * Connections with something to send stand on the ready list and send one frame each in turn. A
+ * Connections with something to send stand on the ready list and send a few frames each in turn. A
  * connection sends, in this order: RST (it is over), lost segments, new data and FIN, an ACK. The
  * frame is built only when the caller asks for it, so that one ACK answers all that came in before
  * and no frame is ever queued inside the stack.
@@ -13,6 +13,7 @@
 #include "tcp/utcp_internal.h"
 
 #define LIMITED_TRANSMIT_MAX 2u
+#define OUTPUT_ROW           8u /* frames of one connection before another one's */
 
 /* ---- building a frame ---------------------------------------------------------------------- */
 
@@ -389,8 +390,22 @@ static bool emit(struct utcp *u, uint64_t now_ns, struct utcp_conn *c, struct ut
     return emit_ack(u, now_ns, c, frame);
 }
 
-/* The next connection in turn that has a frame. It goes to the back of the list, because it may
- * have more; if not, the next turn finds out. */
+/* It may have more to send; if not, the next turn finds out. OUTPUT_ROW frames of a connection go
+ * out in a row, while what is known of it is in the cache, then it goes to the back of the list. */
+static void stay_ready(struct utcp *u, struct utcp_conn *c)
+{
+    if (c->queue != QUEUE_NONE)
+        return;
+    c->queue = QUEUE_READY;
+    if (++u->ready_row < OUTPUT_ROW) {
+        utcp_list_push_front(&u->ready, u->conn_links, conn_id(u, c));
+        return;
+    }
+    u->ready_row = 0;
+    utcp_list_push(&u->ready, u->conn_links, conn_id(u, c));
+}
+
+/* The next connection in turn that has a frame. */
 static bool next_from_ready(struct utcp *u, uint64_t now_ns, struct utcp_frame *frame)
 {
     uint32_t id;
@@ -399,10 +414,12 @@ static bool next_from_ready(struct utcp *u, uint64_t now_ns, struct utcp_frame *
         struct utcp_conn *c = conn_at(u, id);
 
         c->queue = QUEUE_NONE;
-        if (!emit(u, now_ns, c, frame))
+        if (!emit(u, now_ns, c, frame)) {
+            u->ready_row = 0;
             continue;
+        }
         if ((c->flags & CF_USED) != 0)
-            utcp_conn_ready(u, c);
+            stay_ready(u, c);
         return true;
     }
     return false;

@@ -72,6 +72,16 @@ void utcp_list_push(struct utcp_list *list, struct utcp_link *links, uint32_t id
     list->tail = id;
 }
 
+void utcp_list_push_front(struct utcp_list *list, struct utcp_link *links, uint32_t id)
+{
+    links[id] = (struct utcp_link){.next = list->head, .prev = 0};
+    if (list->head != 0)
+        links[list->head].prev = id;
+    else
+        list->tail = id;
+    list->head = id;
+}
+
 void utcp_list_remove(struct utcp_list *list, struct utcp_link *links, uint32_t id)
 {
     const struct utcp_link link = links[id];

@@ -51,6 +51,8 @@ struct utcp_list {
 
 void utcp_list_push(struct utcp_list *list, struct utcp_link *links, uint32_t id);
 void utcp_list_remove(struct utcp_list *list, struct utcp_link *links, uint32_t id);
+/* The other end: the next that is taken. */
+void utcp_list_push_front(struct utcp_list *list, struct utcp_link *links, uint32_t id);
 /* Takes the oldest, 0 when there is none. */
 uint32_t utcp_list_pop(struct utcp_list *list, struct utcp_link *links);
 

@@ -36,7 +36,7 @@ static uint64_t multiply_fold(uint64_t a, uint64_t b)
     return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-static uint64_t map_hash(const struct utcp *u, const struct utcp_tuple *tuple)
+uint64_t utcp_tuple_hash(const struct utcp *u, const struct utcp_tuple *tuple)
 {
     const uint64_t ports =
         (uint64_t)tuple->address << 32 | (uint64_t)tuple->local_port << 16 | tuple->remote_port;
@@ -62,7 +62,7 @@ static bool tw_matches(const struct utcp_tw *tw, const struct utcp_tuple *tuple)
 
 uint32_t utcp_tuple_find(const struct utcp *u, const struct utcp_tuple *tuple)
 {
-    uint32_t id = utcp_map_first(&u->tuples, map_hash(u, tuple));
+    uint32_t id = utcp_map_first(&u->tuples, utcp_tuple_hash(u, tuple));
 
     for (; id != 0; id = u->tuples.next[id])
         if (id <= u->conns.count ? conn_matches(conn_at(u, id), tuple)
@@ -73,12 +73,12 @@ uint32_t utcp_tuple_find(const struct utcp *u, const struct utcp_tuple *tuple)
 
 void utcp_tuple_put(struct utcp *u, const struct utcp_tuple *tuple, uint32_t id)
 {
-    utcp_map_put(&u->tuples, map_hash(u, tuple), id);
+    utcp_map_put(&u->tuples, utcp_tuple_hash(u, tuple), id);
 }
 
 void utcp_tuple_remove(struct utcp *u, const struct utcp_tuple *tuple, uint32_t id)
 {
-    utcp_map_remove(&u->tuples, map_hash(u, tuple), id);
+    utcp_map_remove(&u->tuples, utcp_tuple_hash(u, tuple), id);
 }
 
 struct utcp_tuple utcp_conn_tuple(const struct utcp_conn *c)

@@ -108,6 +108,7 @@ struct utcp_ip {
     uint8_t hop_limit;
     uint8_t traffic_class; /* with ECN in its two low bits */
     bool is_fragment, more_fragments;
+    uint32_t address; /* id of dst among our addresses; set by utcp_frame.c */
 };
 
 static inline uint32_t ip_header_len(uint8_t family)
