@@ -56,6 +56,17 @@ static bool slot_take(struct chan_lane *c, uint32_t index, uint32_t *ret_slot)
     return true;
 }
 
+void chan_lane_prefetch_jobs(const struct chan_lane *c, uint32_t n)
+{
+    const uint32_t mask = c->map.n_slots - 1;
+    const uint32_t tail = atomic_load_explicit(&c->map.jobs->tail, memory_order_relaxed);
+    const uint32_t fill = atomic_load_explicit(&c->map.jobs->head, memory_order_acquire) - tail;
+    for (uint32_t i = 0; i < n && i < fill; i++) {
+        const uint32_t slot = c->map.jobs->entries[(tail + i) & mask];
+        memory_prefetch(&c->map.slots[slot & mask], offsetof(struct chan_slot, started_ns));
+    }
+}
+
 bool chan_lane_next_job(struct chan_lane *c, uint32_t *ret_slot)
 {
     uint32_t slot;

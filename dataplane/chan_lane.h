@@ -27,6 +27,8 @@ void chan_lane_close(struct chan_lane *c);
 
 /* The number of a slot that became QUEUED. False: none now. */
 bool chan_lane_next_job(struct chan_lane *c, uint32_t *ret_slot);
+/* The slots of the next n jobs, as far as there are that many, are fetched from memory. */
+void chan_lane_prefetch_jobs(const struct chan_lane *c, uint32_t n);
 /* Looks at all slots for QUEUED ones again, through chan_lane_next_job(): a new control process is
  * attached. */
 void chan_lane_rescan(struct chan_lane *c);

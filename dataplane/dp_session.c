@@ -3,7 +3,9 @@
 
 #define CONNECT_TIMEOUT_MS                                                                         \
     30000u /* RFC 5321 gives none; a dead host must not hold a slot for long */
-#define DRAIN_MS 30000u
+#define DRAIN_MS     30000u
+#define EVENTS_AHEAD 32u /* so many are looked at together, for their misses to overlap */
+#define JOBS_AHEAD   16u
 
 static uint32_t power_of_two_above(uint32_t n)
 {
@@ -35,6 +37,8 @@ static bool memory_get(struct dp_sessions *m)
     m->n_buckets = power_of_two_above(m->n_groups_max);
     m->sessions = calloc(m->config.sessions_max, sizeof m->sessions[0]);
     m->jobs = calloc(n_slots, sizeof m->jobs[0]);
+    memory_prefer_huge_pages(m->sessions, m->config.sessions_max * sizeof m->sessions[0]);
+    memory_prefer_huge_pages(m->jobs, n_slots * sizeof m->jobs[0]);
     m->groups = calloc(m->n_groups_max, sizeof m->groups[0]);
     m->buckets = calloc(m->n_buckets, sizeof m->buckets[0]);
     return m->sessions && m->jobs && m->groups && m->buckets &&
@@ -166,27 +170,43 @@ void dp_sessions_set_realtime(struct dp_sessions *m, int64_t offset_ns)
 
 uint32_t dp_sessions_take_jobs(struct dp_sessions *m, uint64_t now_ns, uint32_t max)
 {
-    uint32_t n = 0, slot;
-    while (m->mode != DP_HOLD && n < max && chan_lane_next_job(m->config.channel, &slot)) {
-        dp_job_arrive(m, now_ns, slot);
-        n++;
-    }
+    uint32_t sum = 0, n;
+    do {
+        uint32_t slots[JOBS_AHEAD];
+        uint32_t most = m->mode == DP_HOLD ? 0 : max - sum < JOBS_AHEAD ? max - sum : JOBS_AHEAD;
+        chan_lane_prefetch_jobs(m->config.channel, most);
+        for (n = 0; n < most && chan_lane_next_job(m->config.channel, &slots[n]); n++) {
+            dp_job_prefetch_content(m, slots[n]);
+        }
+        for (uint32_t i = 0; i < n; i++) {
+            dp_job_arrive(m, now_ns, slots[i]);
+        }
+        sum += n;
+    } while (n > 0);
     dp_group_dispatch_all(m, now_ns);
-    return n;
+    return sum;
 }
 
 uint32_t dp_sessions_tcp_events(struct dp_sessions *m, uint64_t now_ns)
 {
-    struct utcp_event event;
-    uint32_t n = 0;
-    while (utcp_next_event(m->config.tcp, &event)) {
-        struct dp_session *s = event.user;
-        INVARIANT_HOT(s->state != DP_SESSION_FREE && s->conn == event.conn);
-        dp_session_on_event(s, now_ns, &event);
-        n++;
-    }
+    struct utcp_event events[EVENTS_AHEAD];
+    uint32_t sum = 0, n;
+    do {
+        for (n = 0; n < EVENTS_AHEAD && utcp_next_event(m->config.tcp, &events[n]); n++) {
+            dp_session_prefetch(events[n].user);
+        }
+        for (uint32_t i = 0; i < n; i++) {
+            dp_session_prefetch_job(events[i].user);
+        }
+        for (uint32_t i = 0; i < n; i++) {
+            struct dp_session *s = events[i].user;
+            INVARIANT_HOT(s->state != DP_SESSION_FREE && s->conn == events[i].conn);
+            dp_session_on_event(s, now_ns, &events[i]);
+        }
+        sum += n;
+    } while (n > 0);
     dp_group_dispatch_all(m, now_ns);
-    return n;
+    return sum;
 }
 
 uint64_t dp_sessions_deadline_ns(const struct dp_sessions *m)

@@ -171,6 +171,9 @@ struct dp_job *dp_group_pop(struct dp_sessions *m, uint32_t group)
             g->waiting_last = DP_NONE;
         }
         m->config.counters->waiting--;
+        if (g->waiting_first != DP_NONE) { /* it is the next to be started */
+            dp_job_prefetch(m, g->waiting_first);
+        }
     }
     return job;
 }

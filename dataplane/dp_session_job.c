@@ -46,6 +46,36 @@ static void extents_drop(struct dp_job *job)
     job->prefix.refs--;
 }
 
+void dp_job_prefetch(struct dp_sessions *m, uint32_t slot)
+{
+    const struct dp_job *job = dp_job_at(m, slot);
+    const struct chan_slot *shared = chan_lane_slot(m->config.channel, slot);
+    memory_prefetch(job, offsetof(struct dp_job, recipients) + sizeof job->recipients[0]);
+    memory_prefetch(&shared->started_ns, offsetof(struct chan_slot, results) -
+                                             offsetof(struct chan_slot, started_ns) +
+                                             sizeof shared->results[0]);
+    __builtin_prefetch((const void *)&shared->state, 1);
+}
+
+static void prefetch_range(const struct dp_sessions *m, struct chan_range range, uint64_t at)
+{
+    if (range.offset < m->limits.arena_bytes && at < m->limits.arena_bytes - range.offset) {
+        __builtin_prefetch(m->limits.arena + range.offset + at);
+    }
+}
+
+void dp_job_prefetch_content(struct dp_sessions *m, uint32_t slot)
+{
+    const struct chan_slot *shared = chan_lane_slot(m->config.channel, slot);
+    const struct dp_job *job = dp_job_at(m, slot);
+    memory_prefetch(job, offsetof(struct dp_job, recipients) + sizeof job->recipients[0]);
+    for (uint64_t at = 0; at < shared->strings.len && at < 512; at += 64) {
+        prefetch_range(m, shared->strings, at);
+        __builtin_prefetch(job->strings + at, 1);
+    }
+    prefetch_range(m, shared->body, shared->body.len - 1);
+}
+
 /* ---- arrival ----------------------------------------------------------------------------- */
 
 static void refuse(struct dp_sessions *m, uint64_t now_ns, struct dp_job *job, uint32_t slot,

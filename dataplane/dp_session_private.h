@@ -193,6 +193,10 @@ void dp_session_on_deadline(struct dp_session *s, uint64_t now_ns);
 /* Hands back what it carries: the drain's time is over, or (CONNECTING) has begun. */
 void dp_session_cut(struct dp_session *s, uint64_t now_ns);
 
+/* What the next event of s will touch is fetched from memory: first s, then its job. */
+void dp_session_prefetch(const struct dp_session *s);
+void dp_session_prefetch_job(const struct dp_session *s);
+
 /* ---- dp_session_send.c ------------------------------------------------------------------- */
 
 /* Gives TCP what the engine has to say, as far as there is room. True when something was said. */
@@ -218,6 +222,10 @@ bool dp_session_tls_pump(struct dp_session *s, uint64_t now_ns);
 
 /* ---- dp_session_job.c -------------------------------------------------------------------- */
 
+/* What is needed of it soon is fetched from memory. */
+void dp_job_prefetch(struct dp_sessions *m, uint32_t slot);
+/* The same for a slot that is to be read. */
+void dp_job_prefetch_content(struct dp_sessions *m, uint32_t slot);
 /* Reads slot into its job and queues or refuses it. */
 void dp_job_arrive(struct dp_sessions *m, uint64_t now_ns, uint32_t slot);
 /* The transaction starts on s: slot STARTED, extents held. */

@@ -282,6 +282,23 @@ static void receive(struct dp_session *s, uint64_t now_ns)
     }
 }
 
+/* ---- memory ------------------------------------------------------------------------------ */
+
+void dp_session_prefetch(const struct dp_session *s)
+{
+    memory_prefetch(s, offsetof(struct dp_session, ehlo));
+    memory_prefetch(&s->client, sizeof s->client);
+}
+
+void dp_session_prefetch_job(const struct dp_session *s)
+{
+    if (s->job != DP_NONE) {
+        dp_job_prefetch(s->owner, s->job);
+    }
+}
+
+/* ---- events ------------------------------------------------------------------------------ */
+
 void dp_session_on_event(struct dp_session *s, uint64_t now_ns, const struct utcp_event *event)
 {
     if (event->events & UTCP_EV_CONNECTED && s->state == DP_SESSION_CONNECTING) {

@@ -94,6 +94,12 @@ static bool fds_get(struct dp_worker *lane)
            (lane->rx_fd < 0 || watch(lane, lane->rx_fd));
 }
 
+/* Two for each session, 8 kB, as far as that is no waste: those that send need more, most wait. */
+static uint32_t tls_blocks(uint32_t sessions)
+{
+    return sessions < 512 ? 1024 : sessions > 8192 ? 16384 : 2 * sessions;
+}
+
 static const char *lane_fill(struct dp_worker *lane, const struct dp_worker_config *c)
 {
     const struct chan_geometry geometry = {
@@ -111,7 +117,9 @@ static const char *lane_fill(struct dp_worker *lane, const struct dp_worker_conf
         return "no more file descriptors";
     }
     const char *ca_file = c->config->tls_ca_file[0] ? c->config->tls_ca_file : NULL;
-    if (tls_context_new(&(struct tls_config){.ca_file = ca_file}, &lane->tls) != TLS_E_OK) {
+    const struct tls_config tls = {.ca_file = ca_file,
+                                   .limits = {.blocks = tls_blocks(c->config->sessions_per_lane)}};
+    if (tls_context_new(&tls, &lane->tls) != TLS_E_OK) {
         return "TLS cannot be set up; is /tls/ca_file a file of certificates?";
     }
     if (!sources_get(lane, c->config) || !(lane->tcp = stack_make(lane, c)) ||

@@ -12,7 +12,7 @@
 #include <rte_ethdev.h>
 #include <rte_pause.h>
 
-#define TX_TRIES   8u
+#define STUCK_NS   (1 * NS_PER_S)
 #define IDLE_TURNS 64u /* turns without work before the lane sleeps */
 #define BURSTS_OUT 8u  /* per turn: a lane that sends much still has to listen */
 
@@ -30,11 +30,19 @@ static uint32_t rx_flags(const struct rte_mbuf *m)
     return flags;
 }
 
-static void take_frame(struct dp_worker_io *io, uint64_t now_ns, struct rte_mbuf *m)
+/* At most DP_BURST. */
+static void take_frames(struct dp_worker_io *io, uint64_t now_ns, struct rte_mbuf **frames,
+                        uint32_t n)
 {
-    /* Frames in several pieces are not asked for, so the first piece is the frame. */
-    utcp_input(io->lane->tcp, now_ns, rte_pktmbuf_mtod(m, const uint8_t *), m->data_len,
-               rx_flags(m));
+    struct utcp_rx rx[DP_BURST];
+    for (uint32_t i = 0; i < n; i++) {
+        /* Frames in several pieces are not asked for, so the first piece is the frame. */
+        rx[i] = (struct utcp_rx){.data = rte_pktmbuf_mtod(frames[i], const uint8_t *),
+                                 .len = frames[i]->data_len,
+                                 .flags = rx_flags(frames[i])};
+    }
+    utcp_input_burst(io->lane->tcp, now_ns, rx, n);
+    rte_pktmbuf_free_bulk(frames, n);
 }
 
 /* Gives the frame to another lane; false when its ring is full. */
@@ -58,8 +66,8 @@ static void copy_to_all(struct dp_worker_io *io, const struct rte_mbuf *m)
     }
 }
 
-/* A frame of our own queue: ours, another lane's, or everybody's. */
-static void sort_frame(struct dp_worker_io *io, uint64_t now_ns, struct rte_mbuf *m)
+/* A frame of our own queue: another lane's, or ours (perhaps among others'), which is true. */
+static bool is_ours(struct dp_worker_io *io, struct rte_mbuf *m)
 {
     uint32_t owner = DP_STEER_HERE;
     io->lane->counters.rx_frames++;
@@ -73,34 +81,36 @@ static void sort_frame(struct dp_worker_io *io, uint64_t now_ns, struct rte_mbuf
         if (!hand_over(io, owner, m)) {
             rte_pktmbuf_free(m);
         }
-        return;
+        return false;
     }
-    take_frame(io, now_ns, m);
-    rte_pktmbuf_free(m);
+    return true;
 }
 
 static uint32_t receive(struct dp_worker_io *io, uint64_t now_ns)
 {
     struct rte_mbuf *burst[DP_BURST];
-    uint32_t n = rte_eth_rx_burst(io->port_id, io->queue, burst, DP_BURST);
+    uint32_t n = rte_eth_rx_burst(io->port_id, io->queue, burst, DP_BURST), ours = 0;
     for (uint32_t i = 0; i < n; i++) {
-        sort_frame(io, now_ns, burst[i]);
+        rte_prefetch0(rte_pktmbuf_mtod(burst[i], const void *));
     }
+    for (uint32_t i = 0; i < n; i++) {
+        burst[ours] = burst[i];
+        ours += is_ours(io, burst[i]);
+    }
+    take_frames(io, now_ns, burst, ours);
     return n;
 }
 
 /* Frames that the other lanes of the port received for us. */
 static uint32_t receive_handed(struct dp_worker_io *io, uint64_t now_ns)
 {
-    void *burst[DP_BURST];
+    struct rte_mbuf *burst[DP_BURST];
     uint32_t sum = 0;
     for (uint32_t lane = 0; io->steer && lane < io->n_lanes; lane++) {
-        uint32_t n =
-            !io->from[lane] ? 0 : rte_ring_sc_dequeue_burst(io->from[lane], burst, DP_BURST, NULL);
-        for (uint32_t i = 0; i < n; i++) {
-            take_frame(io, now_ns, burst[i]);
-            rte_pktmbuf_free(burst[i]);
-        }
+        uint32_t n = !io->from[lane] ? 0
+                                     : rte_ring_sc_dequeue_burst(io->from[lane], (void **)burst,
+                                                                 DP_BURST, NULL);
+        take_frames(io, now_ns, burst, n);
         sum += n;
     }
     return sum;
@@ -119,19 +129,24 @@ static bool frames_wait(void *arg)
 
 /* ---- out --------------------------------------------------------------------------------- */
 
-static void flush(struct dp_worker_io *io)
+/* What the device does not take stays for the next turn: TCP builds frames only when they can go,
+ * so a slow device slows the lane down and loses nothing. A device that has stopped is told from a
+ * busy one by time, and its frames are dropped then: TCP sends them again. */
+static bool flush(struct dp_worker_io *io, uint64_t now_ns)
 {
-    uint16_t sent = 0;
-    for (uint32_t tries = 0; sent < io->n_out && tries < TX_TRIES; tries++) {
-        sent = (uint16_t)(sent + rte_eth_tx_burst(io->port_id, io->queue, io->out + sent,
-                                                  (uint16_t)(io->n_out - sent)));
-    }
+    uint16_t sent = rte_eth_tx_burst(io->port_id, io->queue, io->out, io->n_out);
     io->lane->counters.tx_frames += sent;
-    io->lane->counters.tx_dropped += (uint64_t)(io->n_out - sent);
-    for (; sent < io->n_out; sent++) {
-        rte_pktmbuf_free(io->out[sent]); /* TCP sends it again */
+    io->n_out = (uint16_t)(io->n_out - sent);
+    if (sent > 0 || io->n_out == 0) {
+        io->stuck_ns = now_ns;
     }
-    io->n_out = 0;
+    if (io->n_out > 0 && now_ns - io->stuck_ns > STUCK_NS) {
+        io->lane->counters.tx_dropped += io->n_out;
+        rte_pktmbuf_free_bulk(io->out + sent, io->n_out);
+        io->n_out = 0;
+    }
+    memmove(io->out, io->out + sent, io->n_out * sizeof io->out[0]);
+    return io->n_out == 0;
 }
 
 static void set_offloads(struct rte_mbuf *m, const struct utcp_frame *frame)
@@ -176,14 +191,13 @@ static struct rte_mbuf *next_frame(struct dp_worker_io *io, uint64_t now_ns)
 static uint32_t send_frames(struct dp_worker_io *io, uint64_t now_ns)
 {
     uint32_t sum = 0;
-    for (uint32_t burst = 0; burst < BURSTS_OUT; burst++) {
-        struct rte_mbuf *m = NULL;
+    struct rte_mbuf *m = NULL;
+    for (uint32_t burst = 0; burst < BURSTS_OUT && (burst == 0 || m); burst++) {
         while (io->n_out < DP_BURST && (m = next_frame(io, now_ns)) != NULL) {
             io->out[io->n_out++] = m;
+            sum++;
         }
-        sum += io->n_out;
-        flush(io);
-        if (!m) {
+        if (io->n_out > 0 && !flush(io, now_ns)) {
             break;
         }
     }
@@ -208,6 +222,15 @@ static bool may_stop(struct dp_worker_io *io, uint64_t now_ns)
     return true;
 }
 
+/* The lane's thread alone writes these. */
+static void count_idle(struct dp_worker_io *io, uint64_t ns)
+{
+    uint64_t turns = atomic_load_explicit(&io->idle_turns, memory_order_relaxed);
+    uint64_t sum_ns = atomic_load_explicit(&io->idle_ns, memory_order_relaxed);
+    atomic_store_explicit(&io->idle_turns, turns + 1, memory_order_relaxed);
+    atomic_store_explicit(&io->idle_ns, sum_ns + ns, memory_order_relaxed);
+}
+
 int dp_worker_main(void *arg)
 {
     struct dp_worker_io *io = arg;
@@ -215,18 +238,23 @@ int dp_worker_main(void *arg)
     uint32_t idle_turns = 0;
     uint64_t now_ns = dp_clock_ns();
     while (!may_stop(io, now_ns)) {
+        uint64_t last_ns = now_ns;
         now_ns = dp_clock_ns();
+        if (idle_turns > 0) {
+            count_idle(io, now_ns - last_ns);
+        }
         uint32_t work = receive(io, now_ns);
         work += receive_handed(io, now_ns);
         work += dp_worker_turn(lane, now_ns);
         work += send_frames(io, now_ns);
         idle_turns = work > 0 ? 0 : idle_turns + 1;
-        if (idle_turns > IDLE_TURNS) {
+        if (idle_turns > IDLE_TURNS && !io->busy_poll) {
             dp_worker_sleep(lane, now_ns, frames_wait, io);
         } else if (idle_turns > 0) {
             rte_pause();
         }
     }
+    rte_pktmbuf_free_bulk(io->out, io->n_out);
     rte_pktmbuf_free(io->spare);
     io->spare = NULL;
     atomic_store(&lane->stopped, 1);

@@ -22,8 +22,11 @@ struct dp_worker_io {
     uint32_t n_lanes;
     uint16_t port_id, queue;
     bool tx_checksum_offload;
-    uint16_t n_out;         /* frames in out[] */
-    struct rte_mbuf *spare; /* allocated, but there was no frame for it */
+    bool busy_poll;                       /* never sleep */
+    _Atomic uint64_t idle_turns, idle_ns; /* turns without work, and the time they took */
+    uint16_t n_out;                       /* frames in out[] */
+    uint64_t stuck_ns;                    /* when the device took a frame last, while some wait */
+    struct rte_mbuf *spare;               /* allocated, but there was no frame for it */
     struct rte_mbuf *out[DP_BURST];
 };
 
