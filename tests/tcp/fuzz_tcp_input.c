@@ -180,7 +180,8 @@ static void step_raw(struct fuzz *f)
     memcpy(frame, f->data, len);
     f->data += len;
     f->left -= len;
-    utcp_input(f->u, f->now_ns, frame, len, take(f, 1) & 3u);
+    utcp_input_burst(f->u, f->now_ns,
+                     &(struct utcp_rx){.data = frame, .len = len, .flags = take(f, 1) & 3u}, 1);
 }
 
 /* Numbers are signed distances from where the connection is. */

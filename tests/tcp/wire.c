@@ -138,7 +138,7 @@ void wire_frame_in(struct wire *w, const uint8_t *frame, uint32_t len)
 
     ck_assert_ptr_nonnull(copy);
     memcpy(copy, frame, len);
-    utcp_input(w->u, w->now_ns, copy, len, 0);
+    utcp_input_burst(w->u, w->now_ns, &(struct utcp_rx){.data = copy, .len = len}, 1);
     free(copy);
     utcp_check(w->u);
 }
