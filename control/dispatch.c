@@ -143,8 +143,9 @@ static void hold(struct ctl *ctl, struct ctl_job *job, const struct pick *pick, 
     hold_until(ctl, job, pick, reason, evidence, pick->now_ms + HOLD_MS);
 }
 
-/* Until the library wants to be asked again, or for LOOK_AGAIN_MS when a relay or the data plane may
- * be back sooner; a backlog comes back spread out, a message a millisecond, and not all at once. */
+/* Until the library wants to be asked again, or for LOOK_AGAIN_MS when a relay or the data plane
+ * may be back sooner; a backlog comes back spread out, a message a millisecond, and not all at
+ * once. */
 static void hold_planned(struct ctl *ctl, struct ctl_job *job, const struct pick *pick,
                          const struct plan_choice *choice, uint32_t n_behind)
 {
@@ -213,8 +214,7 @@ static void add_targets(const struct ctl *ctl, struct job_draft *draft, struct t
             .addr = target->addr,
             .port = (uint16_t)ctl->config.delivery.port,
         };
-        if (target->addr.family == 4 && /* lanes speak IPv4 only */
-            tls_plan_target(tls, target, draft, &to)) {
+        if (tls_plan_target(tls, target, draft, &to)) {
             to.host = job_draft_add(draft, target->host);
             draft->targets[draft->n_targets++] = to;
         }
@@ -245,6 +245,28 @@ static bool submit(struct ctl *ctl, struct ctl_job *job, struct pick *pick, uint
     return false;
 }
 
+static bool has_target(const struct job_draft *draft, uint8_t family)
+{
+    for (uint32_t i = 0; i < draft->n_targets; i++) {
+        if (draft->targets[i].addr.family == family) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A source address reaches those of its own IP version. */
+static void keep_targets(struct job_draft *draft, uint8_t family)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < draft->n_targets; i++) {
+        if (draft->targets[i].addr.family == family) {
+            draft->targets[kept++] = draft->targets[i];
+        }
+    }
+    draft->n_targets = kept;
+}
+
 static bool submit_from(struct ctl *ctl, struct ctl_job *job, struct pick *pick,
                         const struct dp_address *address, const char *endpoint)
 {
@@ -254,6 +276,7 @@ static bool submit_from(struct ctl *ctl, struct ctl_job *job, struct pick *pick,
     }
     pick->draft->ehlo = job_draft_add(pick->draft, ehlo);
     job->source = address->addr;
+    keep_targets(pick->draft, address->addr.family);
     (void)snprintf(job->endpoint, sizeof job->endpoint, "%s", endpoint);
     return submit(ctl, job, pick, address->lane);
 }
@@ -304,7 +327,6 @@ static void plan_and_submit(struct ctl *ctl, struct ctl_job *job, struct pick *p
         refused_tls(ctl, job, &tls);
         return;
     }
-    bool has_ip4 = pick->draft->n_targets > 0;
     name_provider(ctl, job, pick->domain, answer);
     (void)snprintf(job->stream, sizeof job->stream, "%s", pick->stream);
     const struct plan_request request = {
@@ -317,7 +339,8 @@ static void plan_and_submit(struct ctl *ctl, struct ctl_job *job, struct pick *p
         .is_retry = job->attempt[0] > 1,
         .greylisted = pick->greylisted,
         .last_source = pick->last_source,
-        .has_ip4 = has_ip4,
+        .has_ip4 = has_target(pick->draft, 4),
+        .has_ip6 = has_target(pick->draft, 6),
     };
     enum plan_result result = plan_choose(ctl->plan, &request, &choice);
     job->decision = choice.decision;

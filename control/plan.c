@@ -7,6 +7,8 @@
 #include "control/pools.h"
 #include "control/relay.h"
 
+#define FOREIGN_MS 60000 /* until a destination of the other IP version is looked at again */
+
 /* What a slot of a sender is. */
 struct plan_slot {
     struct pool_group *group; /* null: */
@@ -135,6 +137,7 @@ static const struct dp_address *member_with_room(const struct plan *plan,
 
 struct masks {
     uint32_t eligible, down, busy;
+    uint32_t foreign; /* of the other IP version than all addresses of the destination */
 };
 
 static struct masks masks_of(const struct plan *plan, const struct plan_request *request)
@@ -149,6 +152,7 @@ static struct masks masks_of(const struct plan *plan, const struct plan_request 
         if (eligible && slot->group) {
             bool family = slot->group->family == 4 ? request->has_ip4 : request->has_ip6;
             down = !family || dp_process_lost(plan->ctl->lanes->process);
+            m.foreign |= family ? 0 : bit;
             busy = !member_with_room(plan, &plan->ctl->pools[config->pool], slot->group,
                                      request->message_id);
         } else if (eligible) {
@@ -253,6 +257,19 @@ static void take_member(struct plan *plan, const struct plan_request *request,
     group->turn = (group->turn + 1) % group->n;
 }
 
+/* Nothing may change that but the destination's DNS or our configuration. */
+static enum plan_result hold_foreign(const struct plan_request *request,
+                                     struct plan_choice *ret_choice)
+{
+    (void)snprintf(ret_choice->decision.evidence, sizeof ret_choice->decision.evidence,
+                   "the destination has addresses of IPv%s only, and none of the pool's is of that "
+                   "version",
+                   request->has_ip4 ? "4" : "6");
+    ret_choice->retry_ms = ctl_time_ms() + FOREIGN_MS;
+    ret_choice->may_change = false;
+    return PLAN_HELD;
+}
+
 enum plan_result plan_choose(struct plan *plan, const struct plan_request *request,
                              struct plan_choice *ret_choice)
 {
@@ -275,8 +292,11 @@ enum plan_result plan_choose(struct plan *plan, const struct plan_request *reque
     fill_decision(plan, &grant, &ret_choice->decision);
     ret_choice->retry_ms = (int64_t)grant.retry_ms;
     ret_choice->may_change = (masks.eligible & masks.down) != 0;
+    if (grant.result == GRANT_HELD && (masks.eligible & ~masks.down) == 0) {
+        return masks.foreign != 0 ? hold_foreign(request, ret_choice) : PLAN_BLOCKED;
+    }
     if (grant.result == GRANT_HELD) {
-        return (masks.eligible & ~masks.down) == 0 ? PLAN_BLOCKED : PLAN_HELD;
+        return PLAN_HELD;
     }
     if (grant.result == GRANT_BUSY) {
         return PLAN_WAIT;

@@ -3,6 +3,8 @@
 
 #include <ctype.h>
 
+#define IPV6_MTU_MIN 1280u
+
 static json_t *member(json_t *object, const char *key)
 {
     return json_object_get(object, key);
@@ -37,66 +39,6 @@ static void parse_mac(struct dp_parse *p, const char *path, json_t *object, stru
         port->mac[i] = (uint8_t)b[i];
     }
     port->has_mac = true;
-}
-
-static void parse_gateway4(struct dp_parse *p, const char *path, json_t *object,
-                           struct dp_port *port)
-{
-    char text[64], child[CONFIG_PATH_MAX];
-    struct ip_addr gateway;
-    if (!config_get_text(p->errors, path, object, "gateway", false, text, sizeof text)) {
-        return;
-    }
-    config_path_join(child, path, "gateway");
-    if (!ip_addr_parse(text, &gateway) || gateway.family != 4) {
-        config_error_add(p->errors, child, "must be an IPv4 address, such as 198.51.100.1");
-    } else if (port->prefix4.family == 4 &&
-               ((config_addr4(&gateway) ^ config_addr4(&port->prefix4)) &
-                config_mask4(port->prefix4_len)) != 0) {
-        config_error_add(p->errors, child,
-                         "%s is outside of the port's prefix; name a router on the link", text);
-    } else {
-        port->gateway4 = gateway;
-    }
-}
-
-static void parse_ipv4(struct dp_parse *p, const char *path, json_t *ipv4, struct dp_port *port)
-{
-    static const char *const keys[] = {"prefix", "gateway", NULL};
-    char text[64], child[CONFIG_PATH_MAX];
-    uint32_t network;
-    if (!json_is_object(ipv4)) {
-        config_error_add(p->errors, path, "must be an object with \"prefix\" and \"gateway\"");
-        return;
-    }
-    config_check_keys(p->errors, path, ipv4, keys);
-    if (config_get_text(p->errors, path, ipv4, "prefix", true, text, sizeof text)) {
-        config_path_join(child, path, "prefix");
-        if (!config_parse_prefix4(text, &network, &port->prefix4_len)) {
-            config_error_add(p->errors, child,
-                             "must be an IPv4 network with its length, such as 198.51.100.0/24");
-        } else if ((network & ~config_mask4(port->prefix4_len)) != 0) {
-            char wanted[IP_ADDR_TEXT_MAX];
-            struct ip_addr masked = config_ip4(network & config_mask4(port->prefix4_len));
-            config_error_add(p->errors, child, "%s has host bits set; write %s/%u", text,
-                             ip_addr_format(&masked, wanted), port->prefix4_len);
-        } else {
-            port->prefix4 = config_ip4(network);
-        }
-    }
-    parse_gateway4(p, path, ipv4, port);
-}
-
-static void parse_ipv6(struct dp_parse *p, const char *path, json_t *ipv6)
-{
-    static const char *const keys[] = {"prefix", "gateway", NULL};
-    if (!json_is_object(ipv6)) {
-        config_error_add(p->errors, path, "must be an object with \"prefix\" and \"gateway\"");
-        return;
-    }
-    config_check_keys(p->errors, path, ipv6, keys);
-    config_error_add(p->errors, path,
-                     "IPv6 source addresses are not supported yet; remove \"ipv6\" from this port");
 }
 
 static bool device_valid(const char *device)
@@ -241,13 +183,10 @@ static void parse_port(struct dp_parse *p, const char *path, json_t *object)
     parse_port_names(p, path, object, port);
     port->mtu = (uint16_t)config_get_u32(p->errors, path, object, "mtu", 576, 9000, 1500);
     parse_mac(p, path, object, port);
-    if (member(object, "ipv6")) {
-        parse_ipv6(p, config_path_join(child, path, "ipv6"), member(object, "ipv6"));
-    }
-    if (member(object, "ipv4")) {
-        parse_ipv4(p, config_path_join(child, path, "ipv4"), member(object, "ipv4"), port);
-    } else {
-        config_error_add(p->errors, path, "needs the key \"ipv4\" with the link's prefix");
+    config_parse_network(p, path, object, &port->network);
+    if (port->network.prefix6.addr.family != 0 && port->mtu < IPV6_MTU_MIN) {
+        config_error_add(p->errors, config_path_join(child, path, "mtu"),
+                         "is too small for \"ipv6\": write 1280 or more (RFC 8200 5)");
     }
     uint32_t index = p->config->n_ports++;
     parse_queues(p, config_path_join(child, path, "queues"), member(object, "queues"), index);

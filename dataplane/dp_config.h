@@ -9,7 +9,7 @@
 #define WIREPOST_DP_CONFIG_H
 
 #include "dataplane/config_read.h"
-#include "tcp/base.h"
+#include "dataplane/ip_range.h"
 
 #define DP_PORTS_MAX     16u
 #define DP_LANES_MAX     64u
@@ -30,14 +30,19 @@ struct dp_lane {
     uint16_t lcore; /* CPU */
 };
 
+/* What is on the link. */
+struct dp_network {
+    struct ip_prefix prefix4, prefix6; /* family 0: none; one of them at least is there */
+    struct ip_addr gateway4, gateway6; /* family 0: none; gateway6 may be link-local */
+};
+
 struct dp_port {
     char name[DP_NAME_MAX]; /* the operator's name: wan0 */
     char device[256];       /* PCI address or vdev with arguments */
     uint16_t mtu;           /* 576..9000, default 1500 */
     bool has_mac;
-    uint8_t mac[6];                   /* "mac": "02:...": default the device's own */
-    struct ip_addr prefix4, gateway4; /* family 0: none */
-    uint8_t prefix4_len;
+    uint8_t mac[6]; /* "mac": "02:...": default the device's own */
+    struct dp_network network;
     uint16_t n_queues;
 };
 
@@ -69,14 +74,14 @@ struct dp_config {
     char tls_ca_file[1024];     /* root["tls"]["ca_file"]; "": the system's */
 };
 
-/* Parses root["dataplane"], root["pools"] and root["tls"]["ca_file"]; other keys of root are not looked at. An address in
- * two places, a queue twice, an lcore twice, an address outside its port's prefix, a pool that does
- * not exist are errors. Without root["dataplane"] there are no ports, which is no error here.
+/* Parses root["dataplane"], root["pools"] and root["tls"]["ca_file"]; other keys of root are not
+ * looked at. An address in two places, a queue twice, an lcore twice, an address outside its port's
+ * prefix, a pool that does not exist are errors. Without root["dataplane"] there are no ports,
+ * which is no error here.
  *
  * "addresses" maps a pool's name to a list of texts: one address, a range "a-b" (both included), or
- * a prefix "x/27" (all its host addresses: the first and the last are left out below /31). IPv6 is
- * recognised and refused. "dataplane.binary" (which program wirepostd starts) is only checked to be
- * a text.
+ * a prefix "x/27" (its hosts, see ip_range.h), of IPv4 or IPv6. "dataplane.binary" (which program
+ * wirepostd starts) is only checked to be a text.
  *
  * True when no error was added; ret_config must be freed with dp_config_free() in either case. */
 bool dp_config_parse(json_t *root, struct dp_config *ret_config, struct config_errors *errors);
@@ -86,5 +91,9 @@ void dp_config_free(struct dp_config *config);
  * is too small. */
 bool dp_pool_ehlo(const struct dp_config *config, const struct dp_address *address, char *buf,
                   size_t buf_bytes);
+
+/* Null when addresses of the range may be bound on this network; otherwise what is wrong with it
+ * and what to do, to be read behind its text. */
+const char *dp_network_refuses(const struct dp_network *network, const struct ip_range *range);
 
 #endif

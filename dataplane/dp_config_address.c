@@ -5,129 +5,59 @@
  */
 #include "dataplane/dp_config_private.h"
 
-uint32_t config_mask4(uint8_t prefix_len)
+const char *dp_network_refuses(const struct dp_network *network, const struct ip_range *range)
 {
-    return prefix_len == 0 ? 0 : UINT32_MAX << (32 - prefix_len);
+    bool six = range->family == 6;
+    const struct ip_prefix *prefix = six ? &network->prefix6 : &network->prefix4;
+    const struct ip_addr *gateway = six ? &network->gateway6 : &network->gateway4;
+    if (prefix->addr.family == 0) {
+        return six ? "is of IPv6, and the port has no \"ipv6\" with a prefix; add it"
+                   : "is of IPv4, and the port has no \"ipv4\" with a prefix; add it";
+    }
+    struct ip_range all = ip_prefix_range(prefix), hosts = ip_prefix_hosts(prefix);
+    if (!ip_range_holds(&all, range)) {
+        return "is outside of the port's prefix; correct one of the two";
+    }
+    if (!ip_range_holds(&hosts, range)) {
+        return six ? "has the routers' anycast address of the port's prefix in it; leave it out"
+                   : "has the network or broadcast address of the port's prefix in it; leave them "
+                     "out";
+    }
+    ip_number router = ip_number_of(gateway);
+    if (gateway->family != 0 && range->first <= router && router <= range->last) {
+        return "has the port's gateway in it; leave it out";
+    }
+    return NULL;
 }
 
-uint32_t config_addr4(const struct ip_addr *addr)
-{
-    return be32_get(addr->bytes);
-}
-
-struct ip_addr config_ip4(uint32_t host_order)
-{
-    struct ip_addr addr = {.family = 4};
-    be32_put(addr.bytes, host_order);
-    return addr;
-}
-
-static bool parse_ip4(const char *text, size_t len, uint32_t *ret_addr)
-{
-    char copy[IP_ADDR_TEXT_MAX];
-    struct ip_addr addr;
-    if (len >= sizeof copy) {
-        return false;
-    }
-    memcpy(copy, text, len);
-    copy[len] = '\0';
-    if (!ip_addr_parse(copy, &addr) || addr.family != 4) {
-        return false;
-    }
-    *ret_addr = config_addr4(&addr);
-    return true;
-}
-
-bool config_parse_prefix4(const char *text, uint32_t *ret_network, uint8_t *ret_len)
-{
-    const char *slash = strchr(text, '/');
-    uint32_t len = 0;
-    if (!slash || !parse_ip4(text, (size_t)(slash - text), ret_network)) {
-        return false;
-    }
-    size_t digits = strspn(slash + 1, "0123456789");
-    if (digits == 0 || digits > 2 || slash[1 + digits] != '\0') {
-        return false;
-    }
-    for (size_t i = 0; i < digits; i++) {
-        len = len * 10 + (uint32_t)(slash[1 + i] - '0');
-    }
-    *ret_len = (uint8_t)len;
-    return len <= 32;
-}
-
-/* One text: an address, a range or a prefix. False: none of them. */
-static bool parse_range(const char *text, uint32_t *ret_first, uint32_t *ret_last)
-{
-    const char *dash = strchr(text, '-');
-    uint8_t len;
-    if (dash) {
-        return parse_ip4(text, (size_t)(dash - text), ret_first) &&
-               parse_ip4(dash + 1, strlen(dash + 1), ret_last) && *ret_first <= *ret_last;
-    }
-    if (!strchr(text, '/')) {
-        *ret_first = 0;
-        bool good = parse_ip4(text, strlen(text), ret_first);
-        *ret_last = *ret_first;
-        return good;
-    }
-    if (!config_parse_prefix4(text, ret_first, &len) || (*ret_first & ~config_mask4(len)) != 0) {
-        return false;
-    }
-    *ret_last = *ret_first | ~config_mask4(len);
-    if (len < 31) { /* network and broadcast; RFC 3021 for /31 */
-        *ret_first += 1;
-        *ret_last -= 1;
-    }
-    return true;
-}
-
-/* Inside the port's prefix, and none of its network, broadcast and gateway addresses. */
+/* A port that has no network at all has an error of its own already. */
 static void check_range(struct dp_parse *p, const struct dp_spec *spec, const char *text)
 {
-    const struct dp_port *port = &p->config->ports[p->config->lanes[spec->lane].port];
-    if (port->prefix4.family == 0) {
-        return; /* an error of the port already */
+    const struct dp_network *network = &p->config->ports[p->config->lanes[spec->lane].port].network;
+    if (network->prefix4.addr.family == 0 && network->prefix6.addr.family == 0) {
+        return;
     }
-    uint32_t network = config_addr4(&port->prefix4);
-    uint32_t broadcast = network | ~config_mask4(port->prefix4_len);
-    if (spec->first < network || spec->last > broadcast) {
-        config_error_add(p->errors, spec->path,
-                         "%s is outside of the prefix of port \"%s\"; correct one of the two", text,
-                         port->name);
-    } else if (port->prefix4_len < 31 && (spec->first == network || spec->last == broadcast)) {
-        config_error_add(
-            p->errors, spec->path,
-            "%s has the network or broadcast address of the port's prefix in it; leave "
-            "them out",
-            text);
-    } else if (port->gateway4.family == 4 && config_addr4(&port->gateway4) >= spec->first &&
-               config_addr4(&port->gateway4) <= spec->last) {
-        config_error_add(p->errors, spec->path, "%s has the port's gateway in it; leave it out",
-                         text);
+    const char *why = dp_network_refuses(network, &spec->range);
+    if (why) {
+        config_error_add(p->errors, spec->path, "%s %s", text, why);
     }
 }
 
-/* IPv6 in any of the three forms has a colon, and IPv4 never. */
 static void parse_spec(struct dp_parse *p, const char *path, json_t *item, uint32_t lane,
                        uint32_t pool)
 {
     struct dp_spec spec = {.lane = lane, .pool = pool};
     const char *text = json_string_value(item);
-    if (text && strchr(text, ':')) {
-        config_error_add(p->errors, path, "IPv6 source addresses are not supported yet; remove %s",
-                         text);
-        return;
-    }
-    if (!text || !parse_range(text, &spec.first, &spec.last)) {
+    if (!text || !ip_range_parse(text, &spec.range)) {
         config_error_add(
             p->errors, path,
-            "must be an address (198.51.100.10), a range (198.51.100.10-198.51.100.41) "
-            "or a prefix (198.51.100.64/27)");
+            "must be an address (198.51.100.10, 2001:db8::10), a range "
+            "(198.51.100.10-198.51.100.41) or a prefix (198.51.100.64/27, 2001:db8::40/122)");
         return;
     }
     memcpy(spec.path, path, strlen(path) + 1);
-    p->n_addresses += (uint64_t)spec.last - spec.first + 1;
+    uint64_t n = ip_range_count(&spec.range);
+    p->n_addresses = n < UINT64_MAX - p->n_addresses ? p->n_addresses + n : UINT64_MAX;
     check_range(p, &spec, text);
 
     struct dp_spec *specs = realloc(p->specs, (p->n_specs + 1) * sizeof specs[0]);
@@ -178,7 +108,10 @@ static int compare_specs(const void *a, const void *b)
 {
     const struct dp_spec *x = *(const struct dp_spec *const *)a;
     const struct dp_spec *y = *(const struct dp_spec *const *)b;
-    return (x->first > y->first) - (x->first < y->first);
+    if (x->range.family != y->range.family) {
+        return x->range.family - y->range.family;
+    }
+    return (x->range.first > y->range.first) - (x->range.first < y->range.first);
 }
 
 /* Of each pair of neighbours by first address; the one that reaches furthest is the left one. */
@@ -192,23 +125,25 @@ static void check_overlaps(struct dp_parse *p)
     qsort(sorted, p->n_specs, sizeof(struct dp_spec *), compare_specs);
     const struct dp_spec *left = p->n_specs ? sorted[0] : NULL;
     for (size_t i = 1; i < p->n_specs; i++) {
-        if (sorted[i]->first <= left->last) {
+        bool same = sorted[i]->range.family == left->range.family;
+        if (same && sorted[i]->range.first <= left->range.last) {
             char text[IP_ADDR_TEXT_MAX];
-            struct ip_addr addr = config_ip4(sorted[i]->first);
+            struct ip_addr addr = ip_of_number(left->range.family, sorted[i]->range.first);
             config_error_add(p->errors, sorted[i]->path,
                              "%s stands in %s too; an address belongs to one queue and one pool",
                              ip_addr_format(&addr, text), left->path);
         }
-        left = sorted[i]->last > left->last ? sorted[i] : left;
+        left = !same || sorted[i]->range.last > left->range.last ? sorted[i] : left;
     }
     free(sorted);
 }
 
 static void expand_spec(struct dp_config *config, const struct dp_spec *spec)
 {
-    for (uint64_t addr = spec->first; addr <= spec->last; addr++) {
+    uint64_t n = ip_range_count(&spec->range);
+    for (uint64_t i = 0; i < n; i++) {
         config->addresses[config->n_addresses++] = (struct dp_address){
-            .addr = config_ip4((uint32_t)addr),
+            .addr = ip_of_number(spec->range.family, spec->range.first + i),
             .lane = spec->lane,
             .pool = spec->pool,
             .index_in_pool = ++config->pools[spec->pool].n_addresses,

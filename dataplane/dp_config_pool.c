@@ -3,6 +3,8 @@
 
 #include <ctype.h>
 
+#define IP_TEXT_LONGEST "ffff-ffff-ffff-ffff-ffff-ffff-ffff-ffff"
+
 /* Writes pattern with {n} and {ip} replaced. False: too long, or another placeholder. */
 static bool pattern_fill(const char *pattern, const char *n, const char *ip, char *buf,
                          size_t buf_bytes)
@@ -88,7 +90,7 @@ static void parse_pool(struct dp_parse *p, const char *name, json_t *object)
     }
     config_check_keys(p->errors, path, object, keys);
     if (config_get_text(p->errors, path, object, "ehlo", true, pool->ehlo, sizeof pool->ehlo) &&
-        (!pattern_fill(pool->ehlo, "65536", "255-255-255-255", longest, sizeof longest) ||
+        (!pattern_fill(pool->ehlo, "65536", IP_TEXT_LONGEST, longest, sizeof longest) ||
          !host_name_valid(longest))) {
         config_error_add(p->errors, config_path_join(child, path, "ehlo"),
                          "\"%s\" does not give a full host name; write letters, digits, '-', dots "
@@ -117,15 +119,25 @@ void config_parse_pools(struct dp_parse *p, json_t *pools)
     }
 }
 
+/* {ip}: 192-0-2-1; of IPv6 all eight groups, because a label may not end with '-'. */
+static void ip_label(const struct ip_addr *addr, char buf[sizeof IP_TEXT_LONGEST])
+{
+    const char *format = addr->family == 4 ? "%s%u" : "%s%x";
+    uint32_t step = addr->family == 4 ? 1 : 2, bytes = addr->family == 4 ? 4 : 16;
+    size_t used = 0;
+    for (uint32_t i = 0; i < bytes; i += step) {
+        unsigned part = step == 1 ? addr->bytes[i] : be16_get(addr->bytes + i);
+        int n = snprintf(buf + used, sizeof IP_TEXT_LONGEST - used, format, i ? "-" : "", part);
+        used += (size_t)n;
+    }
+}
+
 bool dp_pool_ehlo(const struct dp_config *config, const struct dp_address *address, char *buf,
                   size_t buf_bytes)
 {
-    char n[16], ip[IP_ADDR_TEXT_MAX];
+    char n[16], ip[sizeof IP_TEXT_LONGEST];
     INVARIANT(address->pool < config->n_pools);
     (void)snprintf(n, sizeof n, "%u", address->index_in_pool);
-    ip_addr_format(&address->addr, ip);
-    for (char *c = ip; *c; c++) {
-        *c = *c == '.' || *c == ':' ? '-' : *c;
-    }
+    ip_label(&address->addr, ip);
     return pattern_fill(config->pools[address->pool].ehlo, n, ip, buf, buf_bytes);
 }

@@ -1,4 +1,4 @@
-/* dp_config_private.h - between dp_config.c, dp_config_pool.c and dp_config_address.c. */
+/* dp_config_private.h - between the dp_config*.c files. */
 #ifndef WIREPOST_DP_CONFIG_PRIVATE_H
 #define WIREPOST_DP_CONFIG_PRIVATE_H
 
@@ -7,7 +7,7 @@
 /* One text of an "addresses" list. */
 struct dp_spec {
     char path[CONFIG_PATH_MAX];
-    uint32_t first, last; /* host order, first <= last */
+    struct ip_range range;
     uint32_t lane, pool;
 };
 
@@ -27,10 +27,8 @@ void config_parse_addresses(struct dp_parse *p, const char *path, json_t *addres
 /* Checks overlaps and expands all specs into config->addresses. */
 void config_expand_addresses(struct dp_parse *p);
 
-/* "192.0.2.0/24" into its parts; false when it is not IPv4 with a length of 0..32. */
-bool config_parse_prefix4(const char *text, uint32_t *ret_network, uint8_t *ret_len);
-uint32_t config_mask4(uint8_t prefix_len);
-uint32_t config_addr4(const struct ip_addr *addr); /* host order */
-struct ip_addr config_ip4(uint32_t host_order);
+/* "ipv4" and "ipv6" of an object; one of them is needed. */
+void config_parse_network(struct dp_parse *p, const char *path, json_t *object,
+                          struct dp_network *network);
 
 #endif

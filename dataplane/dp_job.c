@@ -167,8 +167,8 @@ static const char *take_targets(struct job_view *v)
         to->addr = from->addr;
         to->port = from->port;
         to->host = string_at(v, from->host, SMTP_NAME_MAX - 1);
-        if ((to->addr.family != 4 && to->addr.family != 6) || to->port == 0 || !to->host) {
-            return "job: bad target";
+        if (to->addr.family != v->fixed.source.family || to->port == 0 || !to->host) {
+            return "job: bad target, or of another IP version than the source";
         }
         if (!take_tls(v, from, to)) {
             return "job: bad TLS policy";

@@ -15,7 +15,9 @@
 
 #define TX_CHECKSUMS (RTE_ETH_TX_OFFLOAD_IPV4_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_CKSUM)
 #define RX_CHECKSUMS (RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM)
-#define RSS_WANTED   (RTE_ETH_RSS_IPV4 | RTE_ETH_RSS_NONFRAG_IPV4_TCP)
+#define RSS_WANTED                                                                                 \
+    (RTE_ETH_RSS_IPV4 | RTE_ETH_RSS_NONFRAG_IPV4_TCP | RTE_ETH_RSS_IPV6 |                          \
+     RTE_ETH_RSS_NONFRAG_IPV6_TCP)
 
 /* One port while it is being set up. */
 struct setup {
@@ -184,11 +186,29 @@ static bool start(struct setup *s)
     return true;
 }
 
+/* ND needs the solicited-node groups of our addresses (RFC 4861 7.2.1). Their number is as that of
+ * the addresses, more than devices have filters for, so all groups come in; the stack drops the
+ * rest. A device that knows neither mode (net_af_packet on a veth) delivers everything anyway. */
+static bool receive_groups(struct setup *s)
+{
+    uint16_t id = s->device->port_id;
+    if (s->config->ports[s->index].network.prefix6.addr.family == 0) {
+        return true;
+    }
+    int result = rte_eth_allmulticast_enable(id);
+    if (result != 0) {
+        result = rte_eth_promiscuous_enable(id);
+    }
+    return result == 0 || result == -ENOTSUP ||
+           refuse(s, "ipv6", "the device does not receive multicast, which IPv6 needs", result);
+}
+
 bool dp_devices_open(struct dp_devices *devices, const struct dp_config *config,
                      struct config_errors *errors)
 {
-    static bool (*const steps[])(struct setup *) = {find_device,  check_limits, configure,
-                                                    queues_setup, start,        set_mac};
+    static bool (*const steps[])(struct setup *) = {
+        find_device, check_limits, configure, queues_setup, start, set_mac, receive_groups,
+    };
     *devices = (struct dp_devices){0};
     for (uint32_t i = 0; i < config->n_ports; i++) {
         struct setup s = {

@@ -11,10 +11,10 @@
 #include "dataplane/dp_config.h"
 
 #define DP_STEER_HERE UINT32_MAX       /* nobody's: the lane that has it counts and drops it */
-#define DP_STEER_ALL  (UINT32_MAX - 1) /* ARP that each lane's neighbour cache may learn from */
+#define DP_STEER_ALL  (UINT32_MAX - 1) /* ARP and ND that each lane may have to know of */
 
 struct dp_steer_entry {
-    uint32_t addr; /* host order; 0: empty */
+    struct ip_addr addr; /* family 0: empty */
     uint32_t lane;
 };
 

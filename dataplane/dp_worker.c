@@ -42,9 +42,12 @@ static struct utcp *stack_make(struct dp_worker *lane, const struct dp_worker_co
     uint32_t connections = c->config->sessions_per_lane + c->config->sessions_per_lane / 2;
     struct utcp_config tcp = {
         .mtu = port->mtu,
-        .prefix4 = port->prefix4,
-        .prefix4_len = port->prefix4_len,
-        .gateway4 = port->gateway4,
+        .prefix4 = port->network.prefix4.addr,
+        .prefix4_len = port->network.prefix4.len,
+        .gateway4 = port->network.gateway4,
+        .prefix6 = port->network.prefix6.addr,
+        .prefix6_len = port->network.prefix6.len,
+        .gateway6 = port->network.gateway6,
         .tx_checksum_offload = c->tx_checksum_offload,
         .limits = {.connections = connections,
                    .addresses = lane->n_sources,

@@ -155,7 +155,9 @@ static void set_offloads(struct rte_mbuf *m, const struct utcp_frame *frame)
         return;
     }
     m->tx_offload = rte_mbuf_tx_offload(frame->l2_len, frame->l3_len, frame->l4_len, 0, 0, 0, 0);
-    m->ol_flags = RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IP_CKSUM | RTE_MBUF_F_TX_TCP_CKSUM;
+    m->ol_flags = RTE_MBUF_F_TX_TCP_CKSUM;
+    m->ol_flags |=
+        frame->ip_family == 6 ? RTE_MBUF_F_TX_IPV6 : RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_IP_CKSUM;
 }
 
 /* The next frame of TCP in an mbuf; null when there is none, or no mbuf for it. */

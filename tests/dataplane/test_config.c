@@ -31,6 +31,10 @@ static const struct config_error *find_error(const struct config_errors *errors,
 #define ADDRESSES(list)                                                                            \
     PORT(IPV4 ", \"queues\": [{\"queue\": 0, \"lcore\": 2, \"addresses\": {\"acme\": " list "}}]")
 
+#define IPV6 "\"ipv6\": {\"prefix\": \"2001:db8:7::/64\", \"gateway\": \"2001:db8:7::1\"}"
+#define ADDRESSES6(list)                                                                           \
+    PORT(IPV6 ", \"queues\": [{\"queue\": 0, \"lcore\": 2, \"addresses\": {\"acme\": " list "}}]")
+
 START_TEST(the_example_of_the_manual_is_understood)
 {
     json_t *root = json_of(
@@ -53,7 +57,7 @@ START_TEST(the_example_of_the_manual_is_understood)
     ck_assert_uint_eq(config.ports[0].mtu, 9000);
     ck_assert(config.ports[0].has_mac);
     ck_assert_uint_eq(config.ports[0].mac[5], 1);
-    ck_assert_uint_eq(config.ports[0].prefix4_len, 24);
+    ck_assert_uint_eq(config.ports[0].network.prefix4.len, 24);
     ck_assert_uint_eq(config.ports[0].n_queues, 2);
     ck_assert_uint_eq(config.n_lanes, 2);
     ck_assert_uint_eq(config.lanes[0].lcore, 2);
@@ -84,6 +88,42 @@ START_TEST(the_example_of_the_manual_is_understood)
 }
 END_TEST
 
+static void check_one(const struct dp_config *config, uint32_t i, const char *addr,
+                      const char *ehlo)
+{
+    char text[IP_ADDR_TEXT_MAX], name[256];
+    ck_assert_uint_lt(i, config->n_addresses);
+    ck_assert_str_eq(ip_addr_format(&config->addresses[i].addr, text), addr);
+    ck_assert(dp_pool_ehlo(config, &config->addresses[i], name, sizeof name));
+    ck_assert_str_eq(name, ehlo);
+}
+
+START_TEST(addresses_of_both_versions_stand_in_one_pool)
+{
+    json_t *root = json_of(
+        "{\"pools\": {\"acme\": {\"ehlo\": \"m-{ip}.acme.example\"}}, \"dataplane\": {\"ports\": ["
+        "{\"name\": \"wan0\", \"device\": \"net_tap0\", " IPV4
+        ", \"ipv6\": {\"prefix\": \"2001:db8:7::/64\", \"gateway\": \"fe80::1\"}, \"queues\": ["
+        "{\"queue\": 0, \"lcore\": 2, \"addresses\": {\"acme\": "
+        "[\"2001:db8:7::fffe-2001:db8:7::1:1\","
+        " \"198.51.100.10\", \"2001:db8:7::40/126\", \"2001:db8:7::50/127\"]}}]}]}}");
+    struct dp_config config;
+    struct config_errors errors = {0};
+    ck_assert_msg(dp_config_parse(root, &config, &errors), "%s",
+                  errors.count ? errors.list[0].message : "");
+    ck_assert_uint_eq(config.n_addresses, 4 + 1 + 3 + 2);
+    check_one(&config, 0, "2001:db8:7::fffe", "m-2001-db8-7-0-0-0-0-fffe.acme.example");
+    check_one(&config, 3, "2001:db8:7::1:1", "m-2001-db8-7-0-0-0-1-1.acme.example");
+    check_one(&config, 4, "198.51.100.10", "m-198-51-100-10.acme.example");
+    check_one(&config, 5, "2001:db8:7::41", "m-2001-db8-7-0-0-0-0-41.acme.example");
+    check_one(&config, 8, "2001:db8:7::50", "m-2001-db8-7-0-0-0-0-50.acme.example");
+    ck_assert_uint_eq(config.ports[0].network.gateway6.bytes[0], 0xfe);
+    ck_assert_uint_eq(config.ports[0].network.prefix6.len, 64);
+    dp_config_free(&config);
+    json_decref(root);
+}
+END_TEST
+
 START_TEST(defaults_fill_what_is_left_out)
 {
     json_t *root = json_of(ADDRESSES("[\"198.51.100.10\"]"));
@@ -97,7 +137,7 @@ START_TEST(defaults_fill_what_is_left_out)
     ck_assert_uint_eq(config.memory_mb, 256);
     ck_assert_uint_eq(config.ports[0].mtu, 1500);
     ck_assert(!config.ports[0].has_mac);
-    ck_assert_uint_eq(config.ports[0].gateway4.bytes[3], 1);
+    ck_assert_uint_eq(config.ports[0].network.gateway4.bytes[3], 1);
     dp_config_free(&config);
     json_decref(root);
 }
@@ -154,8 +194,18 @@ static const struct {
      "/dataplane/ports/0/mac", "even"},
     {PORT(IPV4 ", \"queues\": [" QUEUE "], \"mac\": \"00:00:00:00:00:00\""),
      "/dataplane/ports/0/mac", "02:00"},
-    {PORT(IPV4 ", \"ipv6\": {\"prefix\": \"2001:db8:7::/64\"}, \"queues\": [" QUEUE "]"),
-     "/dataplane/ports/0/ipv6", "not supported yet; remove"},
+    {PORT(IPV4 ", \"ipv6\": {\"prefix\": \"2001:db8:7::1/64\"}, \"queues\": [" QUEUE "]"),
+     "/dataplane/ports/0/ipv6/prefix", "write 2001:db8:7::/64"},
+    {PORT(IPV4 ", \"ipv6\": {\"prefix\": \"198.51.100.0/24\"}, \"queues\": [" QUEUE "]"),
+     "/dataplane/ports/0/ipv6/prefix", "2001:db8:7::/64"},
+    {PORT(IPV4 ", \"ipv6\": {\"prefix\": \"2001:db8::/129\"}, \"queues\": [" QUEUE "]"),
+     "/dataplane/ports/0/ipv6/prefix", "2001:db8:7::/64"},
+    {PORT(IPV4 ", \"ipv6\": {\"prefix\": \"2001:db8:7::/64\", \"gateway\": \"2001:db8:8::1\"},"
+               " \"queues\": [" QUEUE "]"),
+     "/dataplane/ports/0/ipv6/gateway", "outside"},
+    {PORT(IPV4 ", \"ipv6\": {\"prefix\": \"2001:db8:7::/64\"}, \"mtu\": 1279, \"queues\": "
+               "[" QUEUE "]"),
+     "/dataplane/ports/0/mtu", "1280"},
     {PORT("\"ipv4\": {\"prefix\": \"198.51.100.7/24\"}, \"queues\": [" QUEUE "]"),
      "/dataplane/ports/0/ipv4/prefix", "write 198.51.100.0/24"},
     {PORT("\"ipv4\": {\"prefix\": \"198.51.100.0\"}, \"queues\": [" QUEUE "]"),
@@ -190,7 +240,17 @@ static const struct {
     {ADDRESSES("[\"198.51.100.1-198.51.100.9\"]"), "/dataplane/ports/0/queues/0/addresses/acme/0",
      "gateway"},
     {ADDRESSES("[\"2001:db8:7::10\"]"), "/dataplane/ports/0/queues/0/addresses/acme/0",
-     "IPv6 source addresses are not supported yet; remove 2001:db8:7::10"},
+     "no \"ipv6\" with a prefix"},
+    {ADDRESSES6("[\"2001:db8:8::10\"]"), "/dataplane/ports/0/queues/0/addresses/acme/0", "outside"},
+    {ADDRESSES6("[\"2001:db8:7::\"]"), "/dataplane/ports/0/queues/0/addresses/acme/0", "anycast"},
+    {ADDRESSES6("[\"2001:db8:7::1-2001:db8:7::9\"]"),
+     "/dataplane/ports/0/queues/0/addresses/acme/0", "gateway"},
+    {ADDRESSES6("[\"2001:db8:7::10-198.51.100.10\"]"),
+     "/dataplane/ports/0/queues/0/addresses/acme/0", "range"},
+    {ADDRESSES6("[\"2001:db8:7::10-2001:db8:7::1f\", \"2001:db8:7::1f\"]"),
+     "/dataplane/ports/0/queues/0/addresses/acme/1", "2001:db8:7::1f stands in"},
+    {ADDRESSES6("[\"2001:db8:7::/64\"]"), "/dataplane/ports", "at most 65536"},
+    {ADDRESSES6("[\"::/0\", \"::/0\"]"), "/dataplane/ports", "at most 65536"},
     {ADDRESSES("[\"198.51.100.10-198.51.100.20\", \"198.51.100.30\", \"198.51.100.15\"]"),
      "/dataplane/ports/0/queues/0/addresses/acme/2",
      "198.51.100.15 stands in /dataplane/ports/0/queues/0/addresses/acme/0"},
@@ -272,6 +332,7 @@ int main(void)
 {
     TCase *tc = tcase_create("config");
     tcase_add_test(tc, the_example_of_the_manual_is_understood);
+    tcase_add_test(tc, addresses_of_both_versions_stand_in_one_pool);
     tcase_add_test(tc, defaults_fill_what_is_left_out);
     tcase_add_test(tc, no_dataplane_means_no_lanes);
     tcase_add_loop_test(tc, each_error_names_its_place_and_the_remedy, 0,

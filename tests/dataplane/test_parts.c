@@ -11,11 +11,11 @@
 
 /* ---- steering ---------------------------------------------------------------------------- */
 
-static struct dp_address addresses[600];
+static struct dp_address addresses[1200];
 static struct dp_config config;
 static struct dp_steer steer;
 
-/* Port 0 with lanes 0 and 1, port 1 with lane 2; 192.0.(2+lane).n. */
+/* Port 0 with lanes 0 and 1, port 1 with lane 2; 192.0.(2+lane).n and 2001:db8::(2+lane):n. */
 static void steer_setup(void)
 {
     config = (struct dp_config){.n_ports = 2, .n_lanes = 3, .addresses = addresses};
@@ -24,6 +24,10 @@ static void steer_setup(void)
         for (uint8_t n = 1; n <= 200; n++) {
             addresses[config.n_addresses++] = (struct dp_address){
                 .addr = {.family = 4, .bytes = {192, 0, (uint8_t)(2 + lane), n}}, .lane = lane};
+            addresses[config.n_addresses++] = (struct dp_address){
+                .addr = {.family = 6,
+                         .bytes = {0x20, 1, 0xd, 0xb8, [13] = (uint8_t)(2 + lane), [15] = n}},
+                .lane = lane};
         }
     }
     ck_assert(dp_steer_init(&steer, &config, 0));
@@ -55,6 +59,34 @@ START_TEST(a_packet_belongs_to_the_lane_of_its_destination)
         ck_assert_uint_eq(ipv4_to(4, n), DP_STEER_HERE); /* another port's */
     }
     ck_assert_uint_eq(ipv4_to(2, 201), DP_STEER_HERE);
+}
+END_TEST
+
+/* An IPv6 packet with an ICMPv6 message, or to a group when to is null. */
+static uint32_t ipv6(uint8_t type, const uint8_t *to, const uint8_t *target, bool tagged)
+{
+    static const uint8_t group[16] = {0xff, 2, [15] = 1};
+    uint8_t frame[18 + 64] = {[12] = 0x81, [16] = 0x86, [17] = 0xdd, [24] = 58};
+    memcpy(frame + 42, to ? to : group, 16);
+    frame[58] = type;
+    memcpy(frame + 66, target, 16);
+    if (!tagged) {
+        memmove(frame + 12, frame + 16, sizeof frame - 16);
+    }
+    return dp_steer_frame(&steer, frame, sizeof frame - (tagged ? 0 : 4));
+}
+
+START_TEST(ipv6_packets_and_solicitations_go_to_the_owner_and_other_groups_to_all)
+{
+    uint8_t ours[16] = {0x20, 1, 0xd, 0xb8, [13] = 3, [15] = 9}, other[16] = {0x20, 1, 0xd, 0xb8};
+    for (int tagged = 0; tagged < 2; tagged++) {
+        ck_assert_uint_eq(ipv6(136, ours, other, tagged), 1);
+        ck_assert_uint_eq(ipv6(136, other, ours, tagged), DP_STEER_HERE);
+        ck_assert_uint_eq(ipv6(135, NULL, ours, tagged), 1);
+        ck_assert_uint_eq(ipv6(135, NULL, other, tagged), DP_STEER_ALL);
+        ck_assert_uint_eq(ipv6(136, NULL, ours, tagged), DP_STEER_ALL);
+        ck_assert_uint_eq(ipv6(130, NULL, ours, tagged), DP_STEER_ALL);
+    }
 }
 END_TEST
 
@@ -267,6 +299,7 @@ int main(void)
     TCase *tc = tcase_create("parts");
     tcase_add_checked_fixture(tc, steer_setup, steer_teardown);
     tcase_add_test(tc, a_packet_belongs_to_the_lane_of_its_destination);
+    tcase_add_test(tc, ipv6_packets_and_solicitations_go_to_the_owner_and_other_groups_to_all);
     tcase_add_test(tc, an_arp_question_goes_to_its_owner_and_other_arp_to_all);
     tcase_add_test(tc, short_and_unknown_frames_stay_where_they_are);
     tcase_add_loop_test(tc, timers_agree_with_a_plain_table, 0, 5);

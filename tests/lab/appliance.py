@@ -15,7 +15,7 @@ PYTHON = "/usr/bin/python3"  # Debian's, which has python3-aiosmtpd
 LANES = {0: "192.0.2.10-192.0.2.13", 1: "192.0.2.20-192.0.2.23"}
 SOURCES = [f"192.0.2.{n}" for n in (10, 11, 12, 13, 20, 21, 22, 23)]
 
-# domain -> the address of its only MX host
+# domain -> the address of its only MX host, or several with commas between
 ZONES = {"alpha.example": RECEIVERS[0], "beta.example": RECEIVERS[1], "odd.example": RECEIVERS[2]}
 
 

@@ -16,8 +16,10 @@ import sys
 import time
 
 GATEWAY = "192.0.2.1"
+GATEWAY6 = "2001:db8:7::1"
 DNS = "198.51.100.53"
 RECEIVERS = ["198.51.100.25", "203.0.113.25", "203.0.113.26", "203.0.113.27"]
+RECEIVERS6 = ["2001:db8:25::25", "2001:db8:25::26"]
 _serial = 0
 
 
@@ -108,6 +110,14 @@ class Netns:
                                        start_new_session=True)
         self.processes.append(process)
         return process
+
+    def add_ipv6(self):
+        """net0 is the router of 2001:db8:7::/64 too, and the receivers have addresses behind it."""
+        self.exec("sysctl", "-qw", "net.ipv6.conf.net0.disable_ipv6=0", "net.ipv6.conf.all.forwarding=1",
+                  "net.ipv6.conf.lo.disable_ipv6=0")
+        self.ip("addr", "replace", f"{GATEWAY6}/64", "dev", "net0", "nodad")
+        for address in RECEIVERS6:
+            self.ip("addr", "replace", f"{address}/128", "dev", "lo")
 
     def pids(self):
         """Processes that live in the namespace: all of them were started by this test."""

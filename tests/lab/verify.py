@@ -83,7 +83,7 @@ CAPTURE_NOTES = ("retransmissions by receivers", "resets")
 def capture_faults(path):
     """{fault: packets} of a capture, by tshark in one pass. The receivers' kernel probes for a lost tail (RFC 8985 7) when
     a lane waits a few milliseconds for its CPU; that is theirs, and counted apart from what we send again."""
-    fields = ["ip.src", "_ws.malformed", "ip.checksum.status", "tcp.checksum.status",
+    fields = ["ip.src", "ipv6.src", "_ws.malformed", "ip.checksum.status", "tcp.checksum.status",
               "tcp.analysis.retransmission", "tcp.analysis.fast_retransmission",
               "tcp.analysis.spurious_retransmission", "tcp.flags.reset"]
     argv = ["tshark", "-r", str(path), *_TSHARK, "-T", "fields", "-E", "separator=|"]
@@ -95,11 +95,11 @@ def capture_faults(path):
         raise RuntimeError(f"tshark: {result.stderr.strip()}")
     faults = Counter()
     for line in result.stdout.splitlines():
-        source, malformed, ip_sum, tcp_sum, *retransmitted, reset = line.split("|")
+        source4, source6, malformed, ip_sum, tcp_sum, *retransmitted, reset = line.split("|")
         faults["malformed packets"] += bool(malformed)
         faults["bad IPv4 checksums"] += "0" in ip_sum.split(",")
         faults["bad TCP checksums"] += "0" in tcp_sum.split(",")
-        ours = source.startswith("192.0.2.")
+        ours = source4.startswith("192.0.2.") or source6.startswith("2001:db8:7:")
         faults["retransmissions" if ours else "retransmissions by receivers"] += any(retransmitted)
         faults["resets"] += reset in ("1", "True")
     return {name: faults[name] for name in CAPTURE_FAULTS}
