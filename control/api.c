@@ -149,6 +149,8 @@ static const struct method methods[] = {
     {"strategy.explain", RPC_READER, api_strategy_explain, flow_params},
     {"strategy.why_not", RPC_READER, api_strategy_why_not, why_not_params},
     {"strategy.simulate", RPC_READER, api_strategy_simulate, simulate_params},
+    {"dkim.list", RPC_READER, api_dkim_list, none},
+    {"dkim.check", RPC_READER, api_dkim_check, sender_params},
     {"dnsbl.list", RPC_READER, api_dnsbl_list, none},
     {"event.report", RPC_ADMIN, api_event_report, report_params},
     {"drain", RPC_ADMIN, api_drain, drain_params},

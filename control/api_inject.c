@@ -9,6 +9,7 @@
 #include "control/events.h"
 #include "control/job.h"
 #include "control/needs.h"
+#include "control/signing.h"
 
 #include <openssl/evp.h>
 
@@ -26,6 +27,8 @@ struct injection {
     uint32_t n_recipients;
     bool utf8, require_tls;
     struct wire_message wire;
+    uint64_t id;
+    int64_t now_ms;
     struct store_rcpt *rcpts;
     struct store_accept accept;
     char *event;
@@ -307,7 +310,7 @@ static bool make_wire(struct injection *in, uint64_t id, int64_t now_ms)
     }
     free(request->raw);
     request->raw = NULL;
-    return fits_a_lane(in);
+    return true;
 }
 
 /* ---- the store --------------------------------------------------------------------------- */
@@ -366,10 +369,16 @@ static char *accepted_event(const struct injection *in, uint64_t id, int64_t now
     return event_text(event);
 }
 
-static void give_to_store(struct injection *in, uint64_t id, int64_t now_ms)
+static void give_to_store(struct injection *in)
 {
     struct ctl *ctl = in->request->ctl;
+    uint64_t id = in->id;
+    int64_t now_ms = in->now_ms;
     enum store_status status = STORE_OK;
+    if (!fits_a_lane(in)) {
+        injection_free(in);
+        return;
+    }
     in->rcpts = ctl_must(calloc(in->n_recipients, sizeof in->rcpts[0]));
     for (uint32_t i = 0; i < in->n_recipients; i++) {
         in->rcpts[i] = (struct store_rcpt){
@@ -412,6 +421,39 @@ static void give_to_store(struct injection *in, uint64_t id, int64_t now_ms)
     }
 }
 
+/* ---- DKIM -------------------------------------------------------------------------------- */
+
+static void on_signed(void *user, bool good)
+{
+    struct injection *in = user;
+    if (in->request->ctl->stopping) {
+        refuse_store(in->request, STORE_E_CLOSED);
+        injection_free(in);
+    } else if (!good) {
+        rpc_error(in->request, RPC_E_OURS, "bad_message", where(in->request),
+                  "it cannot be signed: it has hundreds of header fields, or the key refuses");
+        injection_free(in);
+    } else {
+        give_to_store(in);
+    }
+}
+
+static void sign_and_store(struct injection *in)
+{
+    struct ctl *ctl = in->request->ctl;
+    const struct dkim_key *keys;
+    const char *refused;
+    uint32_t n = signing_keys(&ctl->config.senders[in->sender], &in->wire, &keys, &refused);
+    if (refused) {
+        rpc_error(in->request, RPC_E_OURS, "bad_message", where(in->request), "%s", refused);
+        injection_free(in);
+    } else if (n > 0) {
+        signing_start(ctl, &in->wire, keys, n, in->now_ms / 1000, 0, on_signed, in);
+    } else {
+        give_to_store(in);
+    }
+}
+
 void api_inject(struct rpc_request *request)
 {
     if (request->ctl->stopping) {
@@ -419,12 +461,12 @@ void api_inject(struct rpc_request *request)
         return;
     }
     struct injection *in = ctl_must(calloc(1, sizeof *in));
-    uint64_t id = store_next_id(request->ctl->store);
-    int64_t now_ms = ctl_time_ms();
     in->request = request;
-    if (!parse_envelope(in) || !get_bytes(request) || !make_wire(in, id, now_ms)) {
+    in->id = store_next_id(request->ctl->store);
+    in->now_ms = ctl_time_ms();
+    if (!parse_envelope(in) || !get_bytes(request) || !make_wire(in, in->id, in->now_ms)) {
         injection_free(in); /* and the request is answered */
         return;
     }
-    give_to_store(in, id, now_ms);
+    sign_and_store(in);
 }

@@ -26,6 +26,8 @@ void api_strategy_set(struct rpc_request *request);
 void api_strategy_explain(struct rpc_request *request);
 void api_strategy_why_not(struct rpc_request *request);
 void api_strategy_simulate(struct rpc_request *request);
+void api_dkim_list(struct rpc_request *request);
+void api_dkim_check(struct rpc_request *request);
 void api_dnsbl_list(struct rpc_request *request);
 void api_event_report(struct rpc_request *request);
 void api_config_get(struct rpc_request *request);

@@ -440,6 +440,10 @@ void ctl_config_free(struct ctl_config *config)
             free(config->senders[i].domains[d]);
         }
         free(config->senders[i].domains);
+        for (uint32_t k = 0; k < config->senders[i].n_dkim; k++) {
+            dkim_key_free(&config->senders[i].dkim[k]);
+        }
+        free(config->senders[i].dkim);
     }
     free(config->senders);
     for (uint32_t i = 0; i < config->n_routes; i++) {

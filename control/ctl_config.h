@@ -9,6 +9,7 @@
 #define WIREPOST_CTL_CONFIG_H
 
 #include "control/backoff.h"
+#include "control/dkim.h"
 #include "dataplane/channel.h"
 #include "dataplane/dp_config.h"
 #include "dataplane/smtp_client.h"
@@ -19,6 +20,7 @@
 #define CTL_SERVERS_MAX 8u
 #define CTL_SENDERS_MAX 10000u
 #define CTL_ZONES_MAX   16u
+#define CTL_DKIM_MAX    64u /* keys of a sender */
 #define CTL_ROUTES_MAX  64u
 #define CTL_CHAIN_MAX   8u
 
@@ -61,6 +63,8 @@ struct ctl_sender {
     uint32_t shared[CTL_CHAIN_MAX]; /* shared routes, in the order to use them */
     uint32_t n_shared;
     bool fallback;   /* dedicated: shared routes while the own addresses are in trouble */
+    struct dkim_key *dkim; /* signs with those of the longest domain that From is aligned with */
+    uint32_t n_dkim;
     uint32_t v30;    /* mails of the last 30 days before it came here; UINT32_MAX: not known */
     uint32_t custom; /* route of strategy custom; UINT32_MAX: none */
     char *

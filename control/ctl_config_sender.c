@@ -160,6 +160,60 @@ static char *domain_normal(const char *text)
     return strdup(address.domain);
 }
 
+static void parse_key(struct ctl_parse *p, const char *path, json_t *object,
+                      struct dkim_key *ret_key)
+{
+    static const char *const keys[] = {"domain", "selector", "key_file", NULL};
+    char file[CTL_PATH_MAX], child[CONFIG_PATH_MAX], error[CTL_PATH_MAX + 128];
+    if (!json_is_object(object)) {
+        config_error_add(p->errors, path,
+                         "must be an object with \"domain\", \"selector\" and \"key_file\"");
+        return;
+    }
+    config_check_keys(p->errors, path, object, keys);
+    if (config_get_text(p->errors, path, object, "domain", true, ret_key->domain,
+                        sizeof ret_key->domain)) {
+        char *domain = domain_normal(ret_key->domain);
+        if (!domain) {
+            config_error_add(p->errors, config_path_join(child, path, "domain"),
+                             "must be a domain, such as \"example.com\"");
+        }
+        (void)snprintf(ret_key->domain, sizeof ret_key->domain, "%s", domain ? domain : "");
+        free(domain);
+    }
+    if (config_get_text(p->errors, path, object, "selector", true, ret_key->selector,
+                        sizeof ret_key->selector) &&
+        !config_name_valid(ret_key->selector)) {
+        config_error_add(p->errors, config_path_join(child, path, "selector"),
+                         "must be the part of the key's DNS name before ._domainkey");
+    }
+    if (config_get_text(p->errors, path, object, "key_file", true, file, sizeof file) &&
+        !dkim_key_read(file, ret_key, error, sizeof error)) {
+        config_error_add(p->errors, config_path_join(child, path, "key_file"), "%s", error);
+    }
+}
+
+static void parse_dkim(struct ctl_parse *p, const char *path, json_t *object,
+                       struct ctl_sender *sender)
+{
+    char list[CONFIG_PATH_MAX], child[CONFIG_PATH_MAX];
+    json_t *keys = json_object_get(object, "dkim");
+    size_t n = json_array_size(keys);
+    config_path_join(list, path, "dkim");
+    if (keys && (!json_is_array(keys) || n == 0 || n > CTL_DKIM_MAX)) {
+        config_error_add(p->errors, list, "must be a list of 1 to %u keys", CTL_DKIM_MAX);
+        return;
+    }
+    if (n > 0) {
+        sender->dkim = calloc(n, sizeof sender->dkim[0]);
+        INVARIANT(sender->dkim != NULL);
+    }
+    for (size_t i = 0; i < n; i++) {
+        parse_key(p, config_path_item(child, list, i), json_array_get(keys, i),
+                  &sender->dkim[sender->n_dkim++]);
+    }
+}
+
 static void parse_domains(struct ctl_parse *p, const char *path, json_t *object,
                           struct ctl_sender *sender)
 {
@@ -189,7 +243,7 @@ static void parse_domains(struct ctl_parse *p, const char *path, json_t *object,
 static void parse_sender(struct ctl_parse *p, const char *name, json_t *object)
 {
     static const char *const keys[] = {"domains", "strategy", "pool", "shared", "custom",
-                                       "v30",     "fallback", "tls",  NULL};
+                                       "v30",     "fallback", "tls",  "dkim",   NULL};
     struct ctl_sender *sender = &p->config->senders[p->config->n_senders];
     char path[CONFIG_PATH_MAX];
     config_path_join(path, "/senders", name);
@@ -211,6 +265,7 @@ static void parse_sender(struct ctl_parse *p, const char *name, json_t *object)
     parse_custom(p, path, object, sender);
     parse_volume(p, path, object, sender);
     parse_domains(p, path, object, sender);
+    parse_dkim(p, path, object, sender);
     if (sender->strategy == STRATEGY_AUTO && !sender->has_pool && sender->n_shared == 0) {
         config_error_add(p->errors, path,
                          "strategy \"auto\" needs a \"pool\", \"shared\" routes, or both");

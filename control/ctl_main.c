@@ -20,9 +20,11 @@
 #include "control/pools.h"
 #include "control/relay.h"
 #include "control/shaping.h"
+#include "control/signing.h"
 
 #include <errno.h>
 #include <getopt.h>
+#include <openssl/crypto.h>
 #include <signal.h>
 #include <sys/random.h>
 #include <sys/resource.h>
@@ -30,6 +32,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#define SECURE_BYTES (1u << 20)
 #define STOP_LOOK_MS 20
 #define RELAY_STOP_MS                                                                              \
     35000 /* transactions of relays that run longer are cut; their slots tell the next start */
@@ -376,6 +379,7 @@ static int run(const char *config_path)
     static struct ctl ctl;
     static struct stop stop;
     static uv_loop_t loop;
+    (void)CRYPTO_secure_malloc_init(SECURE_BYTES, 16); /* private keys: locked, not in core dumps */
     int status = read_config(config_path, &ctl.config);
     if (status != EX_OK) {
         ctl_config_free(&ctl.config);
@@ -387,6 +391,9 @@ static int run(const char *config_path)
     ctl.started_ms = ctl_time_ms();
     if (getrandom(&ctl.random, sizeof ctl.random, 0) != sizeof ctl.random || ctl.random == 0) {
         ctl.random = (uint64_t)ctl.started_ms | 1;
+    }
+    for (uint32_t i = 0; i < ctl.config.n_senders; i++) {
+        signing_sort(&ctl.config.senders[i]);
     }
     watch_signals(&ctl, &stop);
     status = open_parts(&ctl);

@@ -291,6 +291,23 @@ bool wire_message_make(const uint8_t *data, size_t len, const struct wire_defaul
     return true;
 }
 
+bool wire_message_prepend(struct wire_message *message, const char *fields, size_t len)
+{
+    uint8_t *data =
+        message->len + len <= UINT32_MAX ? realloc(message->data, message->len + len) : NULL;
+    if (!data) {
+        return false;
+    }
+    memmove(data + len, data, message->len);
+    memcpy(data, fields, len);
+    message->data = data;
+    message->len += len;
+    for (uint32_t i = 0; i < message->n_stuff; i++) {
+        message->stuff[i] += (uint32_t)len;
+    }
+    return true;
+}
+
 void wire_message_free(struct wire_message *message)
 {
     free(message->data);

@@ -41,6 +41,9 @@ struct wire_defaults {
  * returned. */
 bool wire_message_make(const uint8_t *data, size_t len, const struct wire_defaults *defaults,
                        struct wire_message *ret_message, char *ret_error, size_t error_bytes);
+/* Puts header fields in front, in wire form and without a dot at the beginning of a line. False: no
+ * memory, and nothing has changed. */
+bool wire_message_prepend(struct wire_message *message, const char *fields, size_t len);
 void wire_message_free(struct wire_message *message);
 
 #endif
