@@ -7,6 +7,7 @@
 #include "control/address.h"
 #include "control/dispatch.h"
 #include "control/events.h"
+#include "control/idempotency.h"
 #include "control/job.h"
 #include "control/needs.h"
 #include "control/signing.h"
@@ -17,6 +18,7 @@
 
 /* From the request until the store has answered. */
 struct injection {
+    struct ctl *ctl;
     struct rpc_request *request;
     uint32_t sender;
     const char *stream;
@@ -29,6 +31,7 @@ struct injection {
     struct wire_message wire;
     uint64_t id;
     int64_t now_ms;
+    struct idempotency key; /* key.key null: none */
     struct store_rcpt *rcpts;
     struct store_accept accept;
     char *event;
@@ -36,6 +39,7 @@ struct injection {
 
 static void injection_free(struct injection *in)
 {
+    idempotency_end(in->ctl, &in->key);
     free(in->recipients);
     free(in->dsn_rcpts);
     free(in->rcpts);
@@ -313,6 +317,53 @@ static bool make_wire(struct injection *in, uint64_t id, int64_t now_ms)
     return true;
 }
 
+/* ---- the key ----------------------------------------------------------------------------- */
+
+static void answer_again(struct injection *in, json_t *answer)
+{
+    (void)json_object_set_new(answer, "durability", json_string("durable"));
+    (void)json_object_set_new(answer, "duplicate", json_true());
+    rpc_result(in->request, answer);
+}
+
+/* False: the request is answered, because of its key. */
+static bool check_key(struct injection *in)
+{
+    struct rpc_request *request = in->request;
+    json_t *answer;
+    if (!json_object_get(request->params, "idempotency_key")) {
+        return true;
+    }
+    if (!api_param_text(request, "idempotency_key", "", &in->key.key)) {
+        return false;
+    }
+    if (!idempotency_key_valid(in->key.key)) {
+        rpc_error(request, RPC_E_PARAMS, NULL, "/idempotency_key",
+                  "must have 1 to %u printable ASCII characters", IDEMPOTENCY_KEY_MAX);
+        return false;
+    }
+    in->key.sender = in->ctl->config.senders[in->sender].name;
+    idempotency_digest(in->mail_from.text, json_object_get(request->params, "rcpt_to"), in->stream,
+                       request->raw, request->raw_len, in->key.digest);
+    switch (idempotency_begin(in->ctl, &in->key, in->now_ms, &answer)) {
+    case IDEMPOTENCY_NEW:
+        return true;
+    case IDEMPOTENCY_SAME:
+        answer_again(in, answer);
+        break;
+    case IDEMPOTENCY_DIFFERENT:
+        rpc_error(request, RPC_E_OURS, "key_reused", "/idempotency_key",
+                  "this key was given to another message, recipients or return path: take a new "
+                  "one");
+        break;
+    case IDEMPOTENCY_UNDER_WAY:
+        rpc_error(request, RPC_E_OURS, "in_progress", "/idempotency_key",
+                  "an injection with this key is not finished yet: try again");
+        break;
+    }
+    return false;
+}
+
 /* ---- the store --------------------------------------------------------------------------- */
 
 static void refuse_store(struct rpc_request *request, enum store_status status)
@@ -390,6 +441,9 @@ static void give_to_store(struct injection *in)
         };
     }
     in->event = accepted_event(in, id, now_ms);
+    if (in->key.key) {
+        idempotency_note(&in->key, now_ms, id, in->n_recipients, in->wire.len);
+    }
     in->accept = (struct store_accept){
         .message =
             {
@@ -412,6 +466,8 @@ static void give_to_store(struct injection *in)
         .stuff = in->wire.stuff,
         .n_stuff = in->wire.n_stuff,
         .event_json = in->event,
+        .note_name = in->key.key ? in->key.name : NULL,
+        .note_text = in->key.key ? in->key.text : NULL,
         .done = on_durable,
         .user = in,
     };
@@ -461,10 +517,12 @@ void api_inject(struct rpc_request *request)
         return;
     }
     struct injection *in = ctl_must(calloc(1, sizeof *in));
+    in->ctl = request->ctl;
     in->request = request;
     in->id = store_next_id(request->ctl->store);
     in->now_ms = ctl_time_ms();
-    if (!parse_envelope(in) || !get_bytes(request) || !make_wire(in, in->id, in->now_ms)) {
+    if (!parse_envelope(in) || !get_bytes(request) || !check_key(in) ||
+        !make_wire(in, in->id, in->now_ms)) {
         injection_free(in); /* and the request is answered */
         return;
     }

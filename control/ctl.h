@@ -34,6 +34,7 @@ struct https;
 struct sts;
 struct ctl_lanes;
 struct decisions;
+struct idempotency;
 struct dnsbl;
 struct plan;
 struct pool_groups;
@@ -66,6 +67,8 @@ struct ctl {
     struct pool_groups *pools;   /* of config.dp.pools */
     struct decisions *decisions; /* the decision library */
     struct dnsbl *dnsbl;
+    struct idempotency *idempotency; /* injections with a key that are under way */
+    uv_timer_t sweep_timer;          /* of the keys */
     struct plan *plan;
     struct ctl_job *jobs; /* all of them: see job.h */
     struct relays *relays;

@@ -15,6 +15,7 @@
 #include "control/dnsbl.h"
 #include "control/dp_process.h"
 #include "control/drain.h"
+#include "control/idempotency.h"
 #include "control/lanes.h"
 #include "control/plan.h"
 #include "control/pools.h"
@@ -32,8 +33,10 @@
 #include <sysexits.h>
 #include <unistd.h>
 
-#define SECURE_BYTES (1u << 20)
-#define STOP_LOOK_MS 20
+#define SECURE_BYTES  (1u << 20)
+#define STOP_LOOK_MS  20
+#define SWEEP_MS      600000 /* old idempotency keys */
+#define SWEEP_MORE_MS 1000
 #define RELAY_STOP_MS                                                                              \
     35000 /* transactions of relays that run longer are cut; their slots tell the next start */
 
@@ -212,6 +215,20 @@ static bool on_event(void *user, uint64_t seq, uint64_t message_id, const char *
     return true;
 }
 
+static void on_sweep(uv_timer_t *timer)
+{
+    struct ctl *ctl = timer->data;
+    bool more = idempotency_sweep(ctl, ctl_time_ms());
+    (void)uv_timer_start(timer, on_sweep, more ? SWEEP_MORE_MS : SWEEP_MS, 0);
+}
+
+static void start_sweep(struct ctl *ctl)
+{
+    ctl->sweep_timer.data = ctl;
+    (void)uv_timer_init(ctl->loop, &ctl->sweep_timer);
+    (void)uv_timer_start(&ctl->sweep_timer, on_sweep, SWEEP_MORE_MS, 0);
+}
+
 static int open_parts(struct ctl *ctl)
 {
     char error[2048];
@@ -247,6 +264,7 @@ static int open_parts(struct ctl *ctl)
     if (!ctl->relays) {
         return fail(EX_OSERR, error);
     }
+    start_sweep(ctl);
     ctl->store_poll.data = ctl;
     (void)uv_poll_init(ctl->loop, &ctl->store_poll, store_wake_fd(ctl->store));
     (void)uv_poll_start(&ctl->store_poll, UV_READABLE, on_store);

@@ -99,6 +99,7 @@ struct store_accept {
     const uint32_t *stuff;
     uint32_t n_stuff;
     const char *event_json; /* object without seq; the store gives it one; or null */
+    const char *note_name, *note_text; /* a note that becomes durable with it; or null */
     store_done_fn done;
     void *user;
 };

@@ -27,6 +27,8 @@ static void accept_free(struct store_accept *a)
     drop(a->message.dsn_for);
     drop(a->message.envid);
     drop(a->event_json);
+    drop(a->note_name);
+    drop(a->note_text);
 }
 
 void store_op_free(struct store_op *op)
@@ -72,6 +74,8 @@ static void copy_accept(struct store_accept *a, const struct store_accept *from)
     }
     a->recipients = list;
     a->event_json = copy(from->event_json);
+    a->note_name = copy(from->note_name);
+    a->note_text = copy(from->note_text);
 }
 
 static void copy_update(struct store_update *u, const struct store_update *from)

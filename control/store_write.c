@@ -101,6 +101,17 @@ static int put_body(struct batch *b, const struct store_accept *a)
     return 0;
 }
 
+/* Without a text the note goes. */
+static int put_note(struct batch *b, const char *name, const char *text)
+{
+    MDB_val key = {strlen(name), (void *)(uintptr_t)name};
+    if (!text) {
+        return delete_key(b, DB_NOTE, key.mv_data, key.mv_size);
+    }
+    MDB_val value = {strlen(text), (void *)(uintptr_t)text};
+    return mdb_put(b->txn, b->s->dbi[DB_NOTE], &key, &value, 0);
+}
+
 static int put_accept(struct batch *b, const struct store_accept *a)
 {
     uint8_t key[8], *at;
@@ -114,6 +125,9 @@ static int put_accept(struct batch *b, const struct store_accept *a)
     }
     for (uint32_t i = 0; result == 0 && i < a->message.n_recipients; i++) {
         result = put_rcpt(b, a->message.id, i, &a->recipients[i]);
+    }
+    if (result == 0 && a->note_name) {
+        result = put_note(b, a->note_name, a->note_text);
     }
     b->last_id = a->message.id > b->last_id ? a->message.id : b->last_id;
     return result ? result : put_event(b, a->message.id, a->event_json);
@@ -193,16 +207,6 @@ static int put_update(struct batch *b, const struct store_op *op)
     return result || !op->has_dsn ? result : put_accept(b, &op->accept);
 }
 
-static int put_note(struct batch *b, const struct store_op *op)
-{
-    MDB_val key = {strlen(op->note_name), op->note_name};
-    if (!op->note_text) {
-        return delete_key(b, DB_NOTE, key.mv_data, key.mv_size);
-    }
-    MDB_val value = {strlen(op->note_text), op->note_text};
-    return mdb_put(b->txn, b->s->dbi[DB_NOTE], &key, &value, 0);
-}
-
 static int put_op(struct batch *b, struct store_op *op)
 {
     op->first_seq = b->s->last_seq + 1;
@@ -214,7 +218,7 @@ static int put_op(struct batch *b, struct store_op *op)
     case OP_EVENT:
         return put_event(b, op->event_message_id, op->event_json);
     case OP_NOTE:
-        return put_note(b, op);
+        return put_note(b, op->note_name, op->note_text);
     }
     return EINVAL;
 }

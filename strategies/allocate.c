@@ -105,18 +105,28 @@ static int32_t least_credit(const struct job *j)
     return 1;
 }
 
+static bool may_take(const struct job *j, const struct st_candidate *c, int32_t least)
+{
+    return c->is_home && c->is_healthy && c->weight > 0 && takes(j, c) > 0 &&
+           j->e->arms[c->arm].credit >= least;
+}
+
 /* Equals take turns, or single mails to many providers would all leave by the first. */
 static struct st_candidate *most_credit(struct job *j, int32_t least)
 {
     struct st_candidate *best = NULL;
-    uint32_t turn = j->e->senders[j->x->sender].turn;
+    uint32_t n = 0, turn = j->e->senders[j->x->sender].turn;
 
-    for (uint32_t i = 0; i < j->x->n; i++) {
-        struct st_candidate *c = &j->x->c[(i + turn) % j->x->n];
-        if (!c->is_home || !c->is_healthy || takes(j, c) == 0 || c->weight == 0 ||
-            j->e->arms[c->arm].credit < least)
+    for (uint32_t i = 0; i < j->x->n; i++)
+        n += may_take(j, &j->x->c[i], least);
+    for (uint32_t i = 0, k = 0; i < j->x->n; i++) {
+        struct st_candidate *c = &j->x->c[i];
+        if (!may_take(j, c, least))
             continue;
-        if (best == NULL || j->e->arms[c->arm].credit > j->e->arms[best->arm].credit)
+        int32_t credit = j->e->arms[c->arm].credit;
+        bool in_turn = k++ == turn % n;
+        if (best == NULL || credit > j->e->arms[best->arm].credit ||
+            (in_turn && credit == j->e->arms[best->arm].credit))
             best = c;
     }
     return best;

@@ -40,8 +40,9 @@ int wpctl_error_status(const json_t *error)
         {"bad_address", EX_DATAERR},       {"bad_message", EX_DATAERR},
         {"message_too_large", EX_DATAERR}, {"too_many_recipients", EX_DATAERR},
         {"spool_full", EX_TEMPFAIL},       {"spool_error", EX_IOERR},
-        {"not_possible", EX_UNAVAILABLE},  {"draining", EX_TEMPFAIL},         {"too_many_clients", EX_TEMPFAIL},
-        {"not_found", EX_NOINPUT},
+        {"not_possible", EX_UNAVAILABLE},  {"in_progress", EX_TEMPFAIL},
+        {"key_reused", EX_DATAERR},        {"draining", EX_TEMPFAIL},
+        {"too_many_clients", EX_TEMPFAIL}, {"not_found", EX_NOINPUT},
     };
     const char *reason = wpctl_text(json_object_get(error, "data"), "reason");
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {

@@ -12,7 +12,7 @@ from tap import expect, expect_equal  # noqa: E402
 
 ID = "01a2b3c4d5e6f708"
 REASONS = {"permission_denied": 77, "unknown_sender": 67, "bad_address": 65, "bad_message": 65, "message_too_large": 65, "too_many_recipients": 65,
-           "spool_full": 75, "spool_error": 74, "draining": 75, "too_many_clients": 75, "not_found": 66, "not_possible": 69}
+           "spool_full": 75, "spool_error": 74, "draining": 75, "too_many_clients": 75, "not_found": 66, "not_possible": 69, "in_progress": 75, "key_reused": 65}
 CODES = {-32700: 76, -32600: 76, -32601: 76, -32602: 64, -32000: 76}
 COMMANDS = (["stats"], ["lanes"], ["queue", "list"], ["queue", "show", ID], ["why", ID], ["version"], ["drain"], ["config", "get"],
             ["events", "--no-follow"])

@@ -69,7 +69,8 @@ def mail_of_every_kind_arrives_exactly_once_and_byte_for_byte(work, args):
         expect_equal(f"{name}: source addresses used", len(result.by_source), 8)
     faults = verify.capture_faults(capture)
     for name in ("malformed packets", "bad IPv4 checksums", "bad TCP checksums", "retransmissions"):
-        expect_equal(f"capture: {name}", faults[name], 0)
+        allowed = verify.capture_allowed(name, verify.capture_packets(capture))
+        expect(faults[name] <= allowed, f"capture: {faults[name]} {name}, {allowed} allowed")
 
 
 def several_recipients_of_one_site_share_one_transaction(work, args):
