@@ -2,13 +2,15 @@
  * https.c - libcurl's multi interface on libuv: see https.h.
  *
  * libcurl says by on_socket() which descriptors it waits for and by on_timer_wanted() for how long;
- * we tell it by curl_multi_socket_action(). Only https is spoken, whatever an URL says.
+ * we tell it by curl_multi_socket_action(). Only https is spoken, whatever an URL says, but for
+ * requests that say `clear`.
  */
 #include "control/https.h"
 
 #include "tcp/base.h"
 
 #include <curl/curl.h>
+#include <openssl/ssl.h>
 
 #define CONNECT_TIMEOUT_S 30L
 
@@ -18,8 +20,10 @@ struct request {
     CURL *curl;
     struct curl_slist *headers, *resolve;
     https_fn done;
+    https_body_fn make;
     void *user;
     uint32_t bytes_max;
+    uint8_t tls;
     char *body;
     size_t bytes;
     bool too_large;
@@ -63,6 +67,42 @@ static size_t on_body(char *data, size_t size, size_t n, void *user)
     return len;
 }
 
+/* Which TLS it is; libcurl knows only while the connection is the request's. */
+static size_t on_header(char *data, size_t size, size_t n, void *user)
+{
+    struct request *r = user;
+    struct curl_tlssessioninfo *session = NULL;
+    (void)data;
+    if (r->tls == 0 && curl_easy_getinfo(r->curl, CURLINFO_TLS_SSL_PTR, &session) == CURLE_OK &&
+        session && session->backend == CURLSSLBACKEND_OPENSSL && session->internals) {
+        r->tls = SSL_version(session->internals) == TLS1_3_VERSION ? 3 : 2;
+    }
+    return size * n;
+}
+
+static size_t on_make(char *buf, size_t size, size_t n, void *user)
+{
+    struct request *r = user;
+    return r->make(r->user, buf, size * n);
+}
+
+/* It would be sent a second time. */
+static int on_rewind(void *user, curl_off_t offset, int origin)
+{
+    (void)user;
+    (void)offset;
+    (void)origin;
+    return CURL_SEEKFUNC_FAIL;
+}
+
+void https_answer_header(const struct https_answer *answer, const char *name, char *buf,
+                         size_t buf_bytes)
+{
+    struct curl_header *header;
+    bool found = curl_easy_header(answer->curl, name, 0, CURLH_HEADER, -1, &header) == CURLHE_OK;
+    (void)snprintf(buf, buf_bytes, "%s", found ? header->value : "");
+}
+
 static enum https_result result_of(const struct request *r, CURLcode code)
 {
     switch (code) {
@@ -103,11 +143,15 @@ static void tell(struct request *r, CURLcode code)
         .text = code == CURLE_OK ? ""
                 : r->error[0]    ? r->error
                                  : curl_easy_strerror(code),
+        .tls = r->tls,
+        .curl = r->curl,
     };
-    const char *type = NULL;
+    const char *type = NULL, *peer = NULL;
     (void)curl_easy_getinfo(r->curl, CURLINFO_RESPONSE_CODE, &answer.status);
     (void)curl_easy_getinfo(r->curl, CURLINFO_CONTENT_TYPE, &type);
     (void)snprintf(answer.content_type, sizeof answer.content_type, "%s", type ? type : "");
+    (void)curl_easy_getinfo(r->curl, CURLINFO_PRIMARY_IP, &peer);
+    (void)snprintf(answer.peer, sizeof answer.peer, "%s", peer ? peer : "");
     r->done(r->user, &answer);
 }
 
@@ -214,8 +258,10 @@ static void set_addresses(struct request *r, const struct https_request *request
         return;
     }
     host += 3;
-    (void)snprintf(line, sizeof line, "%.*s:443:%s", (int)strcspn(host, "/:"), host,
-                   request->addresses);
+    size_t host_bytes = strcspn(host, "/:");
+    const char *port = host[host_bytes] == ':' ? host + host_bytes + 1 : "443";
+    (void)snprintf(line, sizeof line, "%.*s:%.*s:%s", (int)host_bytes, host,
+                   (int)strspn(port, "0123456789"), port, request->addresses);
     r->resolve = curl_slist_append(NULL, line);
     (void)curl_easy_setopt(r->curl, CURLOPT_RESOLVE, r->resolve);
 }
@@ -230,7 +276,46 @@ static void set_post(struct request *r, const struct https_request *request)
     add_header(r, "Content-Type", request->content_type);
     add_header(r, "Content-Encoding", request->content_encoding);
     add_header(r, "Expect", ""); /* the body follows at once */
+}
+
+/* A body that is made while it is sent. Over HTTP/1.1, where a connection carries one request at a
+ * time: its end says what became of it. */
+static void set_body(struct request *r, const struct https_request *request)
+{
+    if (!request->body) {
+        return;
+    }
+    r->make = request->body;
+    (void)curl_easy_setopt(r->curl, CURLOPT_POST, 1L);
+    (void)curl_easy_setopt(r->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->post_bytes);
+    (void)curl_easy_setopt(r->curl, CURLOPT_READFUNCTION, on_make);
+    (void)curl_easy_setopt(r->curl, CURLOPT_READDATA, r);
+    (void)curl_easy_setopt(r->curl, CURLOPT_SEEKFUNCTION, on_rewind);
+    (void)curl_easy_setopt(r->curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    add_header(r, "Content-Type", request->content_type);
+}
+
+static void set_signer(struct request *r, const struct https_signer *signer)
+{
+    char provider[128];
+    if (!signer) {
+        return;
+    }
+    (void)snprintf(provider, sizeof provider, "aws:amz:%s:%s", signer->region, signer->service);
+    (void)curl_easy_setopt(r->curl, CURLOPT_AWS_SIGV4, provider);
+    (void)curl_easy_setopt(r->curl, CURLOPT_USERNAME, signer->key);
+    (void)curl_easy_setopt(r->curl, CURLOPT_PASSWORD, signer->secret);
+}
+
+static void set_headers(struct request *r, const struct https_request *request)
+{
+    for (size_t i = 0; request->headers && request->headers[i]; i++) {
+        r->headers = curl_slist_append(r->headers, request->headers[i]);
+    }
     (void)curl_easy_setopt(r->curl, CURLOPT_HTTPHEADER, r->headers);
+    if (request->put) {
+        (void)curl_easy_setopt(r->curl, CURLOPT_CUSTOMREQUEST, "PUT");
+    }
 }
 
 static void set_up(struct request *r, const struct https_request *request)
@@ -238,7 +323,7 @@ static void set_up(struct request *r, const struct https_request *request)
     CURL *c = r->curl;
     const char *ca_file = r->https->ca_file;
     (void)curl_easy_setopt(c, CURLOPT_URL, request->url);
-    (void)curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "https");
+    (void)curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, request->clear ? "http,https" : "https");
     (void)curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 0L);
     (void)curl_easy_setopt(c, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     (void)curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 1L);
@@ -256,6 +341,8 @@ static void set_up(struct request *r, const struct https_request *request)
     (void)curl_easy_setopt(c, CURLOPT_ERRORBUFFER, r->error);
     (void)curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body);
     (void)curl_easy_setopt(c, CURLOPT_WRITEDATA, r);
+    (void)curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, on_header);
+    (void)curl_easy_setopt(c, CURLOPT_HEADERDATA, r);
     (void)curl_easy_setopt(c, CURLOPT_PRIVATE, r);
 }
 
@@ -272,6 +359,9 @@ void https_ask(struct https *h, const struct https_request *request, https_fn do
     set_up(r, request);
     set_addresses(r, request);
     set_post(r, request);
+    set_body(r, request);
+    set_signer(r, request->signer);
+    set_headers(r, request);
     r->next = h->first;
     if (h->first) {
         h->first->prev = r;
