@@ -497,14 +497,16 @@ static void on_signed(void *user, bool good)
 static void sign_and_store(struct injection *in)
 {
     struct ctl *ctl = in->request->ctl;
+    const struct ctl_sender *sender = &ctl->config.senders[in->sender];
     const struct dkim_key *keys;
     const char *refused;
-    uint32_t n = signing_keys(&ctl->config.senders[in->sender], &in->wire, &keys, &refused);
+    uint32_t n = signing_keys(sender, &in->wire, &keys, &refused);
+    uint32_t flags = ctl_config_uses_ses(&ctl->config, sender) ? DKIM_DATES_CHANGE : 0;
     if (refused) {
         rpc_error(in->request, RPC_E_OURS, "bad_message", where(in->request), "%s", refused);
         injection_free(in);
     } else if (n > 0) {
-        signing_start(ctl, &in->wire, keys, n, in->now_ms / 1000, 0, on_signed, in);
+        signing_start(ctl, &in->wire, keys, n, in->now_ms / 1000, flags, on_signed, in);
     } else {
         give_to_store(in);
     }

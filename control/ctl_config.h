@@ -8,6 +8,7 @@
 #ifndef WIREPOST_CTL_CONFIG_H
 #define WIREPOST_CTL_CONFIG_H
 
+#include "control/aws_source.h"
 #include "control/backoff.h"
 #include "control/dkim.h"
 #include "dataplane/channel.h"
@@ -40,17 +41,36 @@ enum tls_wants {
         TLS_N_WANTS
 };
 
+#define CTL_SES_TAGS_MAX 10u
+
+/* Amazon SES by its API. */
+struct ctl_ses {
+    char region[32];
+    char endpoint[300]; /* https://HOST or https://HOST:PORT */
+    enum aws_from from;
+    char credentials_file[CTL_PATH_MAX];
+    char configuration_set[65]; /* "": none */
+    struct {
+        char name[65], value[257];
+    } tags[CTL_SES_TAGS_MAX];
+    uint32_t n_tags, timeout_s, account_poll_s;
+};
+
+enum ctl_route_type { CTL_ROUTE_SMTP, CTL_ROUTE_SES };
+
 /* A relay. */
 struct ctl_route {
     char name[CONFIG_NAME_MAX];
-    char host[256]; /* A-labels, or "[192.0.2.1]" */
+    enum ctl_route_type type;
+    struct ctl_ses ses; /* of its type */
+    char host[256];     /* A-labels, or "[192.0.2.1]" */
     uint16_t port;
     uint32_t connections, messages_per_connection, idle_ms;
     enum smtp_tls tls;
     enum tls_policy policy; /* of TLS, when there is any */
     char username[SMTP_CREDENTIAL_MAX], password[SMTP_CREDENTIAL_MAX]; /* "": no AUTH */
-    uint32_t max_24h, max_per_h; /* mails that the account allows; 0: no limit */
-    int32_t cost_ppm;            /* of a mail, in millionths of its worth; -1: as its kind has it */
+    uint32_t max_24h, max_per_h, max_per_s; /* mails that the account allows; 0: no limit */
+    int32_t cost_ppm; /* of a mail, in millionths of its worth; -1: as its kind has it */
 };
 
 struct ctl_sender {
@@ -132,6 +152,8 @@ void ctl_config_free(struct ctl_config *config);
 /* Index by name, or by the domain of a return path (a subdomain counts too); UINT32_MAX: none. */
 uint32_t ctl_config_sender(const struct ctl_config *config, const char *name);
 uint32_t ctl_config_route(const struct ctl_config *config, const char *name);
+/* Some of its mail may leave by SES, which writes Date and Message-ID anew. */
+bool ctl_config_uses_ses(const struct ctl_config *config, const struct ctl_sender *sender);
 uint32_t ctl_config_sender_of_domain(const struct ctl_config *config, const char *domain);
 
 #endif

@@ -1,4 +1,4 @@
-/* ctl_config_private.h - between ctl_config.c and ctl_config_sender.c. */
+/* ctl_config_private.h - between the files of ctl_config*.c. */
 #ifndef WIREPOST_CTL_CONFIG_PRIVATE_H
 #define WIREPOST_CTL_CONFIG_PRIVATE_H
 
@@ -15,6 +15,11 @@ struct ctl_parse {
 enum tls_wants ctl_config_parse_tls(struct ctl_parse *p, const char *path, json_t *object,
                                     enum tls_wants otherwise);
 void ctl_config_parse_routes(struct ctl_parse *p);
+/* The keys of a route of type "ses" that others do not have. */
+void ctl_config_parse_ses(struct ctl_parse *p, const char *path, json_t *object,
+                          struct ctl_route *route);
+/* "relay.example", "relay.example:25": into route->host and port. */
+bool ctl_config_parse_authority(const char *text, uint16_t otherwise, struct ctl_route *route);
 /* "senders"; after "pools" and "routes". */
 void ctl_config_parse_senders(struct ctl_parse *p);
 

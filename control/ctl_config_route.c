@@ -3,6 +3,7 @@
 #include "control/ctl_config_private.h"
 
 #include "control/address.h"
+#include "control/secret_file.h"
 
 #define PORT_SMTP  25u
 #define PORT_SMTPS 465u
@@ -22,7 +23,7 @@ static bool host_normal(const char *text, char host[256])
 }
 
 /* "host", "host:port", "[192.0.2.1]:port" or "192.0.2.1:port" */
-static bool parse_authority(const char *text, uint16_t otherwise, struct ctl_route *route)
+bool ctl_config_parse_authority(const char *text, uint16_t otherwise, struct ctl_route *route)
 {
     char host[300], bracketed[310];
     struct ip_addr ip;
@@ -54,7 +55,8 @@ static void parse_url(struct ctl_parse *p, const char *path, json_t *object,
     bool smtps = strncmp(text, implicit, sizeof implicit - 1) == 0;
     bool smtp = strncmp(text, plain, sizeof plain - 1) == 0;
     const char *rest = text + (smtps ? sizeof implicit : sizeof plain) - 1;
-    if ((!smtp && !smtps) || !parse_authority(rest, smtps ? PORT_SMTPS : PORT_SMTP, route)) {
+    if ((!smtp && !smtps) ||
+        !ctl_config_parse_authority(rest, smtps ? PORT_SMTPS : PORT_SMTP, route)) {
         config_error_add(
             p->errors, config_path_join(child, path, "url"),
             "must be like \"smtp://relay.example:25\" or \"smtps://relay.example:465\"");
@@ -96,20 +98,6 @@ static void parse_tls(struct ctl_parse *p, const char *path, json_t *object,
                            : "\"none\", \"may\", \"must\" or \"verify\"");
 }
 
-/* The first line of the file; never in an error or a log. */
-static bool read_secret(const char *file, char *buf, size_t buf_bytes)
-{
-    FILE *in = fopen(file, "re");
-    bool good = in && fgets(buf, (int)buf_bytes, in);
-    if (in) {
-        (void)fclose(in);
-    }
-    if (good) {
-        buf[strcspn(buf, "\r\n")] = '\0';
-    }
-    return good && buf[0] != '\0' && strlen(buf) + 1 < buf_bytes;
-}
-
 static bool has_control(const char *text)
 {
     for (; *text; text++) {
@@ -120,10 +108,31 @@ static bool has_control(const char *text)
     return false;
 }
 
+/* The first line of the file; never in an error or a log. */
+static bool read_secret(const char *file, char *buf, size_t buf_bytes, char *ret_error,
+                        size_t error_bytes)
+{
+    char text[4096];
+    if (secret_file_read(file, text, sizeof text, NULL, ret_error, error_bytes) < 0) {
+        return false;
+    }
+    size_t len = strcspn(text, "\r\n");
+    text[len] = '\0';
+    bool good = len > 0 && len + 1 < buf_bytes && !has_control(text);
+    if (good) {
+        memcpy(buf, text, len + 1);
+    } else {
+        (void)snprintf(ret_error, error_bytes,
+                       "%s: its first line is no password of 1 to %zu bytes", file, buf_bytes - 2);
+    }
+    explicit_bzero(text, sizeof text);
+    return good;
+}
+
 static void parse_credentials(struct ctl_parse *p, const char *path, json_t *object,
                               struct ctl_route *route)
 {
-    char file[CTL_PATH_MAX], child[CONFIG_PATH_MAX];
+    char file[CTL_PATH_MAX], child[CONFIG_PATH_MAX], error[CTL_PATH_MAX + 128];
     bool named = config_get_text(p->errors, path, object, "username", false, route->username,
                                  sizeof route->username);
     bool secret =
@@ -143,21 +152,23 @@ static void parse_credentials(struct ctl_parse *p, const char *path, json_t *obj
         config_error_add(p->errors, config_path_join(child, path, "tls"),
                          "must be \"verify\" for a route with a password");
     }
-    if (!read_secret(file, route->password, sizeof route->password) ||
-        has_control(route->password)) {
-        config_error_add(p->errors, config_path_join(child, path, "password_file"),
-                         "%s cannot be read, or its first line is no password of 1 to %u bytes",
-                         file, SMTP_CREDENTIAL_MAX - 2);
+    if (!read_secret(file, route->password, sizeof route->password, error, sizeof error)) {
+        config_error_add(p->errors, config_path_join(child, path, "password_file"), "%s", error);
     }
 }
 
-static void parse_type(struct ctl_parse *p, const char *path, json_t *object)
+static void parse_type(struct ctl_parse *p, const char *path, json_t *object,
+                       struct ctl_route *route)
 {
     char text[32], child[CONFIG_PATH_MAX];
-    if (config_get_text(p->errors, path, object, "type", true, text, sizeof text) &&
-        strcmp(text, "smtp") != 0) {
+    if (!config_get_text(p->errors, path, object, "type", true, text, sizeof text)) {
+        return;
+    }
+    if (strcmp(text, "ses") == 0) {
+        route->type = CTL_ROUTE_SES;
+    } else if (strcmp(text, "smtp") != 0) {
         config_error_add(p->errors, config_path_join(child, path, "type"),
-                         "\"%s\" is not a type of route; this version has \"smtp\"", text);
+                         "\"%s\" is not a type of route; write \"smtp\" or \"ses\"", text);
     }
 }
 
@@ -169,12 +180,14 @@ static void parse_limits(struct ctl_parse *p, const char *path, json_t *object,
         uint32_t low, high, otherwise, *value;
     } limits[] = {
         {"connections", 1, 1000, 10, &route->connections},
-        {"messages_per_connection", 1, 1000000, 100, &route->messages_per_connection},
-        {"idle_ms", 0, 300000, 5000, &route->idle_ms},
         {"max_24h", 0, UINT32_MAX, 0, &route->max_24h},
         {"max_per_h", 0, UINT32_MAX, 0, &route->max_per_h},
+        {"max_per_s", 0, 1000000, 0, &route->max_per_s},
+        {"messages_per_connection", 1, 1000000, 100, &route->messages_per_connection},
+        {"idle_ms", 0, 300000, 5000, &route->idle_ms},
     };
-    for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
+    size_t n = sizeof limits / sizeof limits[0] - (route->type == CTL_ROUTE_SES ? 2 : 0);
+    for (size_t i = 0; i < n; i++) {
         *limits[i].value = config_get_u32(p->errors, path, object, limits[i].key, limits[i].low,
                                           limits[i].high, limits[i].otherwise);
         (void)json_object_set_new(object, limits[i].key, json_integer(*limits[i].value));
@@ -187,8 +200,8 @@ static void parse_cost(struct ctl_parse *p, const char *path, json_t *object,
     const json_t *cost = json_object_get(object, "cost");
     char child[CONFIG_PATH_MAX];
     route->cost_ppm = -1;
-    if (cost && (!json_is_number(cost) || json_number_value(cost) < 0 ||
-                 json_number_value(cost) > 1)) {
+    if (cost &&
+        (!json_is_number(cost) || json_number_value(cost) < 0 || json_number_value(cost) > 1)) {
         config_error_add(p->errors, config_path_join(child, path, "cost"),
                          "must be a number from 0 to 1: a mail in the inbox is worth 1");
     } else if (cost) {
@@ -196,11 +209,22 @@ static void parse_cost(struct ctl_parse *p, const char *path, json_t *object,
     }
 }
 
-static void parse_route(struct ctl_parse *p, const char *name, json_t *object)
+static void parse_smtp(struct ctl_parse *p, const char *path, json_t *object,
+                       struct ctl_route *route)
 {
     static const char *const keys[] = {
-        "type",     "url",           "connections", "messages_per_connection", "idle_ms", "tls",
-        "username", "password_file", "max_24h",     "max_per_h",               "cost",    NULL};
+        "type",    "url",       "connections", "messages_per_connection",
+        "idle_ms", "tls",       "username",    "password_file",
+        "max_24h", "max_per_h", "max_per_s",   "cost",
+        NULL};
+    config_check_keys(p->errors, path, object, keys);
+    parse_url(p, path, object, route);
+    parse_tls(p, path, object, route);
+    parse_credentials(p, path, object, route);
+}
+
+static void parse_route(struct ctl_parse *p, const char *name, json_t *object)
+{
     struct ctl_route *route = &p->config->routes[p->config->n_routes];
     char path[CONFIG_PATH_MAX];
     config_path_join(path, "/routes", name);
@@ -212,16 +236,18 @@ static void parse_route(struct ctl_parse *p, const char *name, json_t *object)
         return;
     }
     if (!json_is_object(object)) {
-        config_error_add(p->errors, path, "must be an object with \"type\" and \"url\"");
+        config_error_add(p->errors, path,
+                         "must be an object with \"type\" and what that type needs");
         return;
     }
     p->config->n_routes++;
     (void)snprintf(route->name, sizeof route->name, "%s", name);
-    config_check_keys(p->errors, path, object, keys);
-    parse_type(p, path, object);
-    parse_url(p, path, object, route);
-    parse_tls(p, path, object, route);
-    parse_credentials(p, path, object, route);
+    parse_type(p, path, object, route);
+    if (route->type == CTL_ROUTE_SES) {
+        ctl_config_parse_ses(p, path, object, route);
+    } else {
+        parse_smtp(p, path, object, route);
+    }
     parse_limits(p, path, object, route);
     parse_cost(p, path, object, route);
 }

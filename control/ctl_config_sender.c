@@ -331,6 +331,16 @@ uint32_t ctl_config_sender(const struct ctl_config *config, const char *name)
     return found ? (uint32_t)(found - config->senders) : UINT32_MAX;
 }
 
+bool ctl_config_uses_ses(const struct ctl_config *config, const struct ctl_sender *sender)
+{
+    for (uint32_t i = 0; i < sender->n_shared; i++) {
+        if (config->routes[sender->shared[i]].type == CTL_ROUTE_SES) {
+            return true;
+        }
+    }
+    return sender->custom != UINT32_MAX && config->routes[sender->custom].type == CTL_ROUTE_SES;
+}
+
 static bool is_domain_or_below(const char *domain, const char *parent)
 {
     size_t len = strlen(domain), parent_len = strlen(parent);

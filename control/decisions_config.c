@@ -42,6 +42,7 @@ static enum strategy_error put_route(struct decisions *d, const struct ctl_route
 {
     const struct strategy_route_config config = {
         .name = route->name,
+        .is_ses = route->type == CTL_ROUTE_SES,
         .n_max_24h = route->max_24h,
         .rate_max_per_h = route->max_per_h,
         .cost_ppm = route->cost_ppm,

@@ -32,6 +32,7 @@ struct pick {
     uint32_t queued;         /* recipients of the group that are still queued */
     int64_t due_ms;          /* when the first of them is due */
     int64_t expires_ms;
+    uint64_t message_bytes;
 };
 
 /* ---- what is to be sent ------------------------------------------------------------------ */
@@ -60,6 +61,7 @@ static bool on_pick(void *user, const struct store_message *message,
     group_find(recipients, message->n_recipients, pick->domain, pick->group, &group);
     pick->queued = group_queued(recipients, &group, &pick->due_ms);
     pick->expires_ms = message->expires_ms;
+    pick->message_bytes = message->body_bytes;
     (void)snprintf(pick->stream, sizeof pick->stream, "%s", message->stream);
     pick->draft->needs = message->needs;
     pick->draft->mail_from = job_draft_add(pick->draft, message->mail_from);
@@ -313,6 +315,25 @@ static void name_provider(struct ctl *ctl, struct ctl_job *job, const char *doma
     decisions_provider(ctl->decisions, answer ? answer->provider : name, job->provider);
 }
 
+/* No route of the sender could ever carry it: it ends here. */
+static bool refused_unfit(struct ctl *ctl, struct ctl_job *job, const struct plan_request *request)
+{
+    char why[CHAN_TEXT_MAX];
+    const struct outcome_own own = {
+        .kind = OUTCOME_BOUNCED,
+        .stage = OUTCOME_STAGE_LOCAL,
+        .enhanced = {5, 3, 4},
+        .text = why,
+        .host = "",
+    };
+    if (!plan_is_unfit(ctl->plan, request, why, sizeof why)) {
+        return false;
+    }
+    dispatch_count_in_flight(ctl, job);
+    outcome_record(ctl, job, NULL, &own);
+    return true;
+}
+
 static void plan_and_submit(struct ctl *ctl, struct ctl_job *job, struct pick *pick,
                             uint32_t sender, const struct dns_answer *answer)
 {
@@ -341,7 +362,12 @@ static void plan_and_submit(struct ctl *ctl, struct ctl_job *job, struct pick *p
         .last_source = pick->last_source,
         .has_ip4 = has_target(pick->draft, 4),
         .has_ip6 = has_target(pick->draft, 6),
+        .message_bytes = pick->message_bytes,
+        .needs = pick->draft->needs,
     };
+    if (refused_unfit(ctl, job, &request)) {
+        return;
+    }
     enum plan_result result = plan_choose(ctl->plan, &request, &choice);
     job->decision = choice.decision;
     switch (result) {

@@ -80,7 +80,7 @@ struct ending {
 /* Finds out whose fault it is, where somebody else than this appliance has spoken. */
 void outcome_classify(const struct ending *e, struct verdict *v);
 /* What the receiver's network says of the address that was used, and not of the recipient, is tried
- * once more by another. */
+ * once more by another; so is what a relay did not take for reasons of its own. */
 bool outcome_goes_elsewhere(const struct ending *e, const struct verdict *v, const char *last);
 /* The strategies' name of what was used; "" when nothing was. */
 const char *outcome_path(const struct ending *e);

@@ -40,7 +40,6 @@ static void read_tls(const struct chan_slot *slot, uint32_t target, struct endin
 {
     const struct chan_tls_result *result = &slot->tls_results[target];
     e->tls_policy = slot->targets[target].tls < CHAN_N_TLS ? slot->targets[target].tls : 0;
-    e->tls_verified = slot->tls_verified == 1;
     e->tls_failure = result->failure < TLS_N_FAILURES ? result->failure : TLS_FAILURE_VALIDATION;
     if (e->tls_failure != TLS_FAILURE_NONE) {
         (void)snprintf(e->tls_reason, sizeof e->tls_reason, "%s", slot->tls_reason);
@@ -72,6 +71,7 @@ static void read_connection(struct ctl *ctl, const struct ctl_job *job,
     e->arrival = slot->arrival;
     e->rtt_us = slot->rtt_us;
     e->tls_version = slot->tls_version;
+    e->tls_verified = slot->tls_verified == 1;
     e->retransmissions = slot->retransmissions;
     e->bytes = slot->bytes_sent;
     e->seconds = slot->done_ns > slot->started_ns && slot->started_ns > 0

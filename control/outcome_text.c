@@ -3,6 +3,7 @@
 
 #include "control/events.h"
 #include "control/lanes.h"
+#include "control/ses_api.h"
 
 /* The receiver's words are bytes from the network; the engine has made them printable, but jansson
  * wants UTF-8. */
@@ -39,6 +40,7 @@ static void set(json_t *object, const char *key, json_t *value)
 
 static void set_reply(json_t *object, const struct ending *e, const struct verdict *v)
 {
+    static const size_t n_ses = sizeof SES_ACCEPTED_AS - 1;
     set(object, "stage", json_string(outcome_stage_text(v->stage)));
     set(object, "code", json_integer(v->code));
     set(object, "enhanced", enhanced(v));
@@ -47,6 +49,9 @@ static void set_reply(json_t *object, const struct ending *e, const struct verdi
     set(object, "source", json_string(e->source));
     set(object, "peer", json_string(e->peer));
     set(object, "host", words(e->host));
+    if (v->kind == OUTCOME_DELIVERED && strncmp(v->text, SES_ACCEPTED_AS, n_ses) == 0) {
+        set(object, "ses_id", json_string(v->text + n_ses));
+    }
     set(object, "class", json_string(v->has_class ? reply_class_name(v->reply.class) : ""));
 }
 

@@ -135,6 +135,31 @@ static const struct dp_address *member_with_room(const struct plan *plan,
     return NULL;
 }
 
+static bool carries(const struct plan *plan, const struct plan_slot *slot,
+                    const struct plan_request *request, char *ret_why, size_t why_bytes)
+{
+    return relay_carries(plan->ctl->relays, slot->route, request->message_bytes, request->needs,
+                         ret_why, why_bytes);
+}
+
+bool plan_is_unfit(const struct plan *plan, const struct plan_request *request, char *ret_why,
+                   size_t why_bytes)
+{
+    const struct plan_sender *sender = &plan->senders[request->sender];
+    bool unfit = false;
+    for (uint32_t i = 0; i < sender->n; i++) {
+        const struct plan_slot *slot = &sender->slots[i];
+        if (!is_eligible(plan, request->sender, slot)) {
+            continue;
+        }
+        if (slot->group || carries(plan, slot, request, ret_why, why_bytes)) {
+            return false;
+        }
+        unfit = true;
+    }
+    return unfit;
+}
+
 struct masks {
     uint32_t eligible, down, busy;
     uint32_t foreign; /* of the other IP version than all addresses of the destination */
@@ -156,7 +181,7 @@ static struct masks masks_of(const struct plan *plan, const struct plan_request 
             busy = !member_with_room(plan, &plan->ctl->pools[config->pool], slot->group,
                                      request->message_id);
         } else if (eligible) {
-            down = relay_down(plan, slot->route);
+            down = relay_down(plan, slot->route) || !carries(plan, slot, request, NULL, 0);
             busy = !relay_takes(plan, slot->route, request->message_id);
         }
         m.eligible |= eligible ? bit : 0;

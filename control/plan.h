@@ -44,7 +44,14 @@ struct plan_request {
     bool greylisted;         /* ... and greylisted: */
     const char *last_source; /* address or route of the last attempt; "": none */
     bool has_ip4, has_ip6;   /* addresses of the destination */
+    uint64_t message_bytes;
+    uint32_t needs; /* CHAN_NEED_* */
 };
+
+/* True with a sentence: nothing that the sender may ever use can carry this message (its size, its
+ * addresses). */
+bool plan_is_unfit(const struct plan *plan, const struct plan_request *request, char *ret_why,
+                   size_t why_bytes);
 
 enum plan_result {
     PLAN_CHOSEN,

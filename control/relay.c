@@ -1,12 +1,11 @@
-/* relay.c - routes: their lines of waiting jobs, their health, and the lane side of their channel.
- * See relay.h. */
+/* relay.c - routes: their lines of waiting jobs, and the lane side of their channel. See relay.h.
+ */
 #include "control/relay_private.h"
 
 #include "control/dispatch.h"
+#include "control/ses.h"
 
-#define TICK_MS   100
-#define CLEAR_MS  600000
-#define LINE_FULL 256u /* jobs of one route that wait or run; more stay in the queue */
+#define TICK_MS 100
 
 struct chan_slot *relay_slot(struct relay_route *route, uint32_t slot)
 {
@@ -43,88 +42,7 @@ void relay_fail(struct relay_route *route, uint32_t slot, enum outcome_kind kind
     relay_finish(route, slot);
 }
 
-/* ---- health ------------------------------------------------------------------------------ */
-
-void relay_route_good(struct relay_route *route)
-{
-    if (route->down_until_ms != 0) {
-        ctl_log(CTL_LOG_INFO, "a relay works again", "route=%s", route->config->name);
-        dispatch_wake(route->relays->ctl);
-    }
-    route->failures = route->downs = 0;
-    route->down_until_ms = 0;
-    route->probing = false;
-}
-
-void relay_route_clear(struct relay_route *route, const char *why)
-{
-    route->tls_broken++;
-    route->clear_until_ms = (int64_t)uv_now(route->relays->ctl->loop) + CLEAR_MS;
-    ctl_log(CTL_LOG_WARN,
-            "TLS with a relay is broken; its policy lets mail go in clear for a while",
-            "route=%s reason=\"%s\"", route->config->name, why);
-}
-
-enum smtp_tls relay_route_tls(const struct relay_route *route)
-{
-    bool clear = (int64_t)uv_now(route->relays->ctl->loop) < route->clear_until_ms;
-    return clear && route->config->tls == SMTP_TLS_MAY ? SMTP_TLS_NONE : route->config->tls;
-}
-
-/* Jobs that wait go back to the queue, where the strategy may choose another route. */
-static void hand_back(struct relay_route *route)
-{
-    uint32_t slot;
-    while (relay_next(route, &slot)) {
-        relay_fail(route, slot, OUTCOME_RETURNED, OUTCOME_STAGE_NONE, "the relay is down");
-    }
-}
-
-void relay_route_bad(struct relay_route *route, const char *why)
-{
-    route->failed++;
-    route->probing = false;
-    (void)snprintf(route->last, sizeof route->last, "%s", why);
-    if (++route->failures < RELAY_FAILURES && route->down_until_ms == 0) {
-        return;
-    }
-    int64_t wait_ms = RELAY_DOWN_MS;
-    for (uint32_t i = 0; i < route->downs && wait_ms < RELAY_DOWN_MS_MAX; i++) {
-        wait_ms *= 2;
-    }
-    route->downs++;
-    wait_ms = wait_ms < RELAY_DOWN_MS_MAX ? wait_ms : RELAY_DOWN_MS_MAX;
-    route->down_until_ms = (int64_t)uv_now(route->relays->ctl->loop) + wait_ms;
-    ctl_log(CTL_LOG_WARN, "a relay is down", "route=%s for_ms=%lld reason=\"%s\"",
-            route->config->name, (long long)wait_ms, why);
-    hand_back(route);
-}
-
-enum relay_health relay_health(const struct relays *relays, uint32_t route)
-{
-    const struct relay_route *r = &relays->routes[route];
-    if (r->paused || !relays->ready) {
-        return RELAY_DOWN;
-    }
-    if (r->down_until_ms == 0) {
-        return RELAY_UP;
-    }
-    bool over = (int64_t)uv_now(relays->ctl->loop) >= r->down_until_ms;
-    return over && !r->probing ? RELAY_PROBING : RELAY_DOWN;
-}
-
-bool relay_has_room(const struct relays *relays, uint32_t route)
-{
-    const struct relay_route *r = &relays->routes[route];
-    return r->n_line + r->n_sessions - r->n_idle < LINE_FULL;
-}
-
-void relays_hand_back(struct relays *relays)
-{
-    for (uint32_t i = 0; relays->ready && i < relays->n; i++) {
-        hand_back(&relays->routes[i]);
-    }
-}
+/* ---- testing ------------------------------------------------------------------------------ */
 
 struct test {
     struct relay_route *route;
@@ -141,7 +59,11 @@ static void on_test_resolved(void *user, const char *domain, const struct dns_an
         test.done(test.user, false, answer->text, 0);
         return;
     }
-    relay_session_test(test.route, answer, test.done, test.user);
+    if (test.route->ses) {
+        ses_test(test.route->ses, answer, test.done, test.user);
+    } else {
+        relay_session_test(test.route, answer, test.done, test.user);
+    }
 }
 
 void relay_test(struct relays *relays, uint32_t route, relay_test_fn done, void *user)
@@ -158,23 +80,9 @@ void relay_test(struct relays *relays, uint32_t route, relay_test_fn done, void 
     dns_lookup(relays->ctl->dns, name, on_test_resolved, test);
 }
 
-bool relay_pause(struct relays *relays, const char *name, bool paused)
-{
-    uint32_t route = ctl_config_route(&relays->ctl->config, name);
-    if (route == UINT32_MAX) {
-        return false;
-    }
-    relays->routes[route].paused = paused;
-    if (paused) {
-        hand_back(&relays->routes[route]);
-    }
-    dispatch_wake(relays->ctl);
-    return true;
-}
-
 /* ---- the line ---------------------------------------------------------------------------- */
 
-bool relay_next(struct relay_route *route, uint32_t *ret_slot)
+bool relay_pop(struct relay_route *route, uint32_t *ret_slot)
 {
     uint32_t size = route->relays->lane.map.n_slots;
     if (route->n_line == 0) {
@@ -183,6 +91,26 @@ bool relay_next(struct relay_route *route, uint32_t *ret_slot)
     *ret_slot = route->line[route->line_head];
     route->line_head = (route->line_head + 1) % size;
     route->n_line--;
+    return true;
+}
+
+static void on_pace(uv_timer_t *timer)
+{
+    relay_run(timer->data);
+}
+
+bool relay_next(struct relay_route *route, uint32_t *ret_slot)
+{
+    uint64_t now_ms = uv_now(route->relays->ctl->loop), wait_ms;
+    if (route->n_line == 0) {
+        return false;
+    }
+    if ((wait_ms = relay_rate_wait_ms(&route->rate, now_ms)) > 0) {
+        (void)uv_timer_start(&route->pace, on_pace, wait_ms, 0);
+        return false;
+    }
+    (void)relay_pop(route, ret_slot);
+    relay_rate_take(&route->rate, now_ms, relay_slot(route, *ret_slot)->n_recipients);
     return true;
 }
 
@@ -218,7 +146,7 @@ static void on_resolved(void *user, const char *domain, const struct dns_answer 
     (void)domain;
     route->resolving = false;
     if (answer->status != DNS_OK) {
-        if (relay_next(route, &slot)) {
+        if (relay_pop(route, &slot)) {
             relay_fail(route, slot, OUTCOME_DEFERRED, OUTCOME_STAGE_RESOLVE, answer->text);
         }
         relay_route_bad(route, answer->text);
@@ -227,31 +155,48 @@ static void on_resolved(void *user, const char *domain, const struct dns_answer 
     relay_run(route);
 }
 
-void relay_run(struct relay_route *route)
+const struct dns_answer *relay_resolved(struct relay_route *route)
 {
-    struct relays *r = route->relays;
+    struct dns_resolver *dns = route->relays->ctl->dns;
+    char name[260];
+    if (route->resolving) {
+        return NULL;
+    }
+    host_name(route, name);
+    const struct dns_answer *answer = dns_cached(dns, name);
+    if (answer && answer->status == DNS_OK) {
+        return answer;
+    }
+    if (answer) {
+        on_resolved(route, name, answer);
+        return NULL;
+    }
+    route->resolving = true;
+    dns_lookup(dns, name, on_resolved, route);
+    return NULL;
+}
+
+/* Connections take what waits: those that are idle first, then new ones. */
+static void run_sessions(struct relay_route *route)
+{
+    const struct dns_answer *answer;
     struct relay_session *idle;
-    uint32_t slot;
+    uint32_t slot, limit = route->down_until_ms != 0 ? 1 : route->config->connections;
     while (route->n_line > 0 && (idle = idle_session(route)) != NULL && relay_next(route, &slot)) {
         relay_session_reuse(idle, slot);
     }
-    uint32_t limit = route->down_until_ms != 0 ? 1 : route->config->connections;
-    while (route->n_line > 0 && route->n_sessions < limit && !route->resolving) {
-        char name[260];
-        host_name(route, name);
-        const struct dns_answer *answer = dns_cached(r->ctl->dns, name);
-        if (!answer) {
-            route->resolving = true;
-            dns_lookup(r->ctl->dns, name, on_resolved, route);
-            return;
-        }
-        if (answer->status != DNS_OK) {
-            on_resolved(route, name, answer);
-            return;
-        }
-        if (relay_next(route, &slot)) {
-            relay_session_open(route, answer, slot);
-        }
+    while (route->n_line > 0 && route->n_sessions < limit &&
+           (answer = relay_resolved(route)) != NULL && relay_next(route, &slot)) {
+        relay_session_open(route, answer, slot);
+    }
+}
+
+void relay_run(struct relay_route *route)
+{
+    if (route->ses) {
+        ses_run(route->ses);
+    } else {
+        run_sessions(route);
     }
 }
 
@@ -332,6 +277,19 @@ static bool open_tls(struct relays *r, char *ret_error, size_t error_bytes)
     return error == TLS_E_OK;
 }
 
+static void route_init(struct relays *r, struct relay_route *route, const struct ctl_route *config)
+{
+    route->relays = r;
+    route->config = config;
+    route->pace.data = route;
+    (void)uv_timer_init(r->ctl->loop, &route->pace);
+    if (config->type == CTL_ROUTE_SES) {
+        route->ses = ses_open(route);
+    } else {
+        relay_rate_limit(&route->rate, uv_now(r->ctl->loop), config->max_per_s * UINT64_C(1000));
+    }
+}
+
 struct relays *relays_open(struct ctl *ctl, char *ret_error, size_t error_bytes)
 {
     struct relays *r = calloc(1, sizeof *r);
@@ -343,8 +301,7 @@ struct relays *relays_open(struct ctl *ctl, char *ret_error, size_t error_bytes)
     r->ctl = ctl;
     r->n = ctl->config.n_routes;
     for (uint32_t i = 0; i < r->n; i++) {
-        r->routes[i].relays = r;
-        r->routes[i].config = &ctl->config.routes[i];
+        route_init(r, &r->routes[i], &ctl->config.routes[i]);
     }
     if (!open_tls(r, ret_error, error_bytes)) {
         free(r->routes);
@@ -366,6 +323,9 @@ void relays_stop(struct relays *r)
         for (struct relay_session *s = r->routes[i].sessions; s; s = s->next) {
             relay_session_close(s);
         }
+        if (r->routes[i].ses) {
+            ses_stop(r->routes[i].ses);
+        }
     }
 }
 
@@ -375,6 +335,9 @@ void relays_close(struct relays *r)
         return;
     }
     for (uint32_t i = 0; i < r->n; i++) {
+        if (r->routes[i].ses) {
+            ses_close(r->routes[i].ses);
+        }
         free(r->routes[i].line);
     }
     if (r->ready) {
@@ -388,31 +351,3 @@ void relays_close(struct relays *r)
 }
 
 /* ---- telling ----------------------------------------------------------------------------- */
-
-static const char *state_text(const struct relays *r, uint32_t route)
-{
-    static const char *const texts[] = {
-        [RELAY_UP] = "up", [RELAY_PROBING] = "probing", [RELAY_DOWN] = "down"};
-    return r->routes[route].paused ? "paused" : texts[relay_health(r, route)];
-}
-
-json_t *relays_json(const struct relays *r)
-{
-    json_t *list = ctl_must(json_array());
-    for (uint32_t i = 0; i < r->n; i++) {
-        const struct relay_route *route = &r->routes[i];
-        char url[300];
-        (void)snprintf(url, sizeof url, "%s://%s:%u",
-                       route->config->tls == SMTP_TLS_IMPLICIT ? "smtps" : "smtp",
-                       route->config->host, route->config->port);
-        json_t *object = ctl_must(json_pack(
-            "{s:s, s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:I}", "name", route->config->name, "type",
-            "smtp", "url", url, "state", state_text(r, i), "connections", (int)route->n_sessions,
-            "waiting", (int)route->n_line, "sent", (json_int_t)route->sent, "failures",
-            (json_int_t)route->failed, "tls_broken", (json_int_t)route->tls_broken));
-        json_t *last = json_string(route->last);
-        (void)json_object_set_new(object, "last", last ? last : json_string("(not UTF-8)"));
-        (void)json_array_append_new(list, object);
-    }
-    return list;
-}

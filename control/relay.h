@@ -1,6 +1,6 @@
 /*
- * relay.h - routes of type "smtp": shared relays and a sender's own provider, by the SMTP engine
- * over kernel sockets on the loop.
+ * relay.h - routes: shared relays and a sender's own provider by the SMTP engine over kernel
+ * sockets on the loop (type "smtp"), Amazon SES over HTTPS (type "ses": ses.h).
  *
  * To the rest of the control plane the relays are one more lane (LANE_RELAY): jobs stand in slots
  * of a channel file of their own (run_dir/relays/lane-0.chan), whose lane side is this process. So
@@ -12,7 +12,7 @@
  *
  * A route that fails (no connection, greeting or EHLO refused, TLS or AUTH failed) RELAY_FAILURES
  * times in a row is DOWN for RELAY_DOWN_MS, doubled each time up to RELAY_DOWN_MS_MAX; then one job
- * probes it.
+ * probes it. One that says that it takes nothing for a while (quota, paused) is DOWN at once.
  */
 #ifndef WIREPOST_RELAY_H
 #define WIREPOST_RELAY_H
@@ -41,6 +41,17 @@ enum relay_health { RELAY_UP, RELAY_PROBING, RELAY_DOWN };
 enum relay_health relay_health(const struct relays *relays, uint32_t route);
 /* It may be given a job now: not paused, not DOWN, and its line is not too long. */
 bool relay_has_room(const struct relays *relays, uint32_t route);
+
+/* What its provider allows, as far as it tells. False: nothing is known. */
+struct relay_capacity {
+    int64_t max_24h, left_24h; /* recipients; -1: no limit */
+    double rate_per_s;
+};
+bool relay_capacity(const struct relays *relays, uint32_t route, struct relay_capacity *ret);
+
+/* The route can carry a message of this size and these CHAN_NEED_*. False with a sentence. */
+bool relay_carries(const struct relays *relays, uint32_t route, uint64_t message_bytes,
+                   uint32_t needs, char *ret_why, size_t why_bytes);
 
 /* Takes what was submitted to LANE_RELAY. */
 void relays_take(struct relays *relays);

@@ -1,10 +1,11 @@
-/* relay_private.h - between relay.c (routes, their lines and health), relay_session.c (connections)
- * and relay_tls.c. */
+/* relay_private.h - between relay.c (routes and their lines), relay_health.c, relay_session.c
+ * (connections), relay_tls.c, and ses*.c. */
 #ifndef WIREPOST_RELAY_PRIVATE_H
 #define WIREPOST_RELAY_PRIVATE_H
 
 #include "control/lanes.h"
 #include "control/relay.h"
+#include "control/relay_rate.h"
 #include "dataplane/chan_lane.h"
 #include "dataplane/smtp_client.h"
 
@@ -65,6 +66,10 @@ struct relay_route {
     uint32_t downs;        /* in a row */
     int64_t down_until_ms; /* loop time; 0: it is not down */
     bool probing;
+    bool stopped;          /* down because it said that it takes nothing for a while */
+    struct ses_route *ses; /* of type "ses": it carries the jobs instead of sessions */
+    struct relay_rate rate;
+    uv_timer_t pace;        /* until the next job may go */
     int64_t clear_until_ms; /* loop time: TLS broke under "may", so it is left out until then */
     uint64_t sent, failed, tls_broken;
     char last[SMTP_TEXT_MAX]; /* failure */
@@ -80,10 +85,15 @@ struct relays {
     uv_timer_t tick;         /* until ready; and for routes that come back */
 };
 
-/* ---- relay.c ---- */
+/* ---- relay.c, relay_health.c ---- */
 
-/* Takes the next waiting job off the line. */
+/* Takes the next waiting job off the line, at the route's pace: false: none, or not yet, and then
+ * relay_run() is called when it is time. */
 bool relay_next(struct relay_route *route, uint32_t *ret_slot);
+/* The same at any pace, when it is not to be sent. */
+bool relay_pop(struct relay_route *route, uint32_t *ret_slot);
+/* Where it is. Null: not known yet (relay_run() is called), or failed. */
+const struct dns_answer *relay_resolved(struct relay_route *route);
 /* The job could not be carried by this connection: first in line again. */
 void relay_unread(struct relay_route *route, uint32_t slot);
 /* Starts connections for what waits. */
@@ -91,6 +101,9 @@ void relay_run(struct relay_route *route);
 /* It answered a transaction · it failed before any, which ends the job in `slot` as deferred. */
 void relay_route_good(struct relay_route *route);
 void relay_route_bad(struct relay_route *route, const char *why);
+/* It takes nothing for a while and said so. · It seems to work again: it is probed at once. */
+void relay_route_stop(struct relay_route *route, const char *why, int64_t for_ms);
+void relay_route_look_again(struct relay_route *route);
 /* The job's outcome is in the slot. */
 void relay_finish(struct relay_route *route, uint32_t slot);
 /* A handshake failed where clear text is good enough: the next connections go without. */

@@ -213,7 +213,7 @@ def errors_of_the_configuration_name_their_place(work, args):
                  "a": {"domains": ["x.example"], "strategy": "custom", "custom": "r"},
                  "b": {"domains": ["y.example"], "strategy": "shared", "shared": ["r"]}}}, "/senders/a/custom"),
              ({"routes": {"r": {"type": "smtp", "url": "http://r.example"}}}, "/routes/r/url"),
-             ({"routes": {"r": {"type": "ses", "url": "smtp://r.example"}}}, "/routes/r/type"),
+             ({"routes": {"r": {"type": "lmtp", "url": "smtp://r.example"}}}, "/routes/r/type"),
              ({"routes": {"dedicated": {"type": "smtp", "url": "smtp://r.example"}}}, "/routes/dedicated"),
              ({"run_dir": "/" + "x" * 100}, "/run_dir"), ({"limits": {"message_bytes": 1 << 29}}, "/dataplane/arena_mb"),
              ({"pools": {}}, "/dataplane/ports/0/queues/0/addresses/acme")]

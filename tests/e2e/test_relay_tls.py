@@ -30,6 +30,7 @@ class Site:
         appliance.start_dns(netns, work, {"alpha.example": ADDRESS})
         server = list(flags) + (["--cert", made[cert][0], "--key", made[cert][1]] if cert else [])
         _, self.log = appliance.start_maildir_server(netns, work, ADDRESS, *server, port=port)
+        (work / "secret").touch(mode=0o600)
         (work / "secret").write_text(PASSWORD + "\n")
         config = appliance.configuration(
             work, delivery={"retry_s": [1], "retry_jitter": 0}, tls={"ca_file": str(made[trusted][0])},
