@@ -222,7 +222,7 @@ static void fold(char *out, size_t *column, const char *text, const char *sep)
             (void)strcat(out, "\r\n\t");
             *column = 8;
         }
-        (void)strncat(out, text, n);
+        (void)sprintf(out + strlen(out), "%.*s", (int)n, text);
         *column += n;
         text += n;
     }
@@ -286,8 +286,8 @@ static void put_signature(char *out, const uint8_t *signature, size_t len)
     char text[(SIGNATURE_MAX + 2) / 3 * 4 + 1];
     (void)EVP_EncodeBlock((unsigned char *)text, signature, (int)len);
     for (size_t at = 0, n = strlen(text); at < n; at += LINE - 10) {
-        (void)strcat(out, at > 0 ? "\r\n\t " : "");
-        (void)strncat(out, text + at, LINE - 10);
+        (void)sprintf(out + strlen(out), "%s%.*s", at > 0 ? "\r\n\t " : "", (int)LINE - 10,
+                      text + at);
     }
     (void)strcat(out, "\r\n");
 }
