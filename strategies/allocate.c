@@ -188,17 +188,38 @@ static unsigned rank(const struct job *j, const struct st_candidate *c)
 }
 
 /* What another one must be worth for this one to be left: better by 0.02 beyond doubt (1.28 sigma),
- * as home is. */
+ * as home is. The doubt is that of its placement, if opens were seen, and that of its acceptance.
+ */
 static int64_t worth_staying(const struct job *j, const struct st_candidate *c)
 {
-    uint64_t doubt = fx_sqrt((uint64_t)j->e->arms[c->arm].index_var_ppm * PPM * 2);
+    uint64_t var_ppm = (uint64_t)j->e->arms[c->arm].index_var_ppm * 2 +
+                       st_acceptance_var_ppm(&j->e->paths[c->path]);
+    uint64_t doubt = fx_sqrt(var_ppm * PPM);
 
     return c->value_ppm + STAY_PPM + (int64_t)(doubt * 128 / 100);
 }
 
+/* The relay that takes the overflow: the one that did last, at first the one worth most before
+ * anything is learned. Few replies are no reason to go elsewhere. */
+static bool is_incumbent(const struct job *j, const struct st_candidate *c)
+{
+    const struct st_flow *flow = &j->e->flows[j->x->flow];
+
+    if (flow->away_slot != 0)
+        return flow->away_slot == c->slot + 1;
+    for (uint32_t i = 0; i < j->x->n; i++) {
+        const struct st_candidate *other = &j->x->c[i];
+        if (!other->is_home && other->is_allowed && other->is_healthy &&
+            (other->prior_ppm > c->prior_ppm ||
+             (other->prior_ppm == c->prior_ppm && other->slot < c->slot)))
+            return false;
+    }
+    return !c->is_home;
+}
+
 static int64_t worth(const struct job *j, const struct st_candidate *c)
 {
-    return j->e->flows[j->x->flow].away_slot == c->slot + 1 ? worth_staying(j, c) : c->value_ppm;
+    return is_incumbent(j, c) ? worth_staying(j, c) : c->value_ppm;
 }
 
 /* b comes earlier in the configuration: of two shared relays it is the one to stay with. */

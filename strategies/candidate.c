@@ -188,6 +188,7 @@ static bool look(struct strategy_engine *e, struct st_context *x, uint32_t slot,
         out_of_order(x, c, endpoint->is_address);
     c->is_allowed = st_not_allowed(e, x, c) == NULL;
     c->value_ppm = st_value_ppm(e, x->cell, slot);
+    c->prior_ppm = st_prior_value_ppm(e, x->cell, slot);
     c->weight = weight_of(e, c);
     x->n++;
     return true;

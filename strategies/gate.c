@@ -28,8 +28,11 @@
 #define PRIOR_OWN_PPM     90000u /* sd 0.3 */
 #define PRIOR_RELAY_PPM   10000u /* sd 0.1 */
 #define PRIOR_RELAY_INDEX 980000
+#define PRIOR_ACCEPTANCE  980000
 #define OVERDISPERSION    5u /* opens come in clumps, and we look at the same ones again and again */
 #define ENOUGH_OPENS      150u
+#define COLLAPSE_OPENS    40u
+#define SIBLINGS_PPM      40000u
 #define STRUCTURAL_PPM    1600u /* sd 0.04: rates never are quite alike */
 
 struct rate {
@@ -54,6 +57,14 @@ uint32_t st_acceptance_ppm(const struct st_path *path)
     return (uint32_t)fx_scale(good, PPM, good + bad);
 }
 
+/* Of the Beta posterior, in millionths. */
+uint32_t st_acceptance_var_ppm(const struct st_path *path)
+{
+    uint64_t p = st_acceptance_ppm(path), n = (path->acc_good_q8 + path->acc_bad_q8) / 256 + 20;
+
+    return (uint32_t)(p * (PPM - p) / PPM / (n + 1));
+}
+
 /* ---- value ---- */
 
 static uint32_t cost_ppm(const struct st_endpoint *endpoint, uint32_t route)
@@ -71,12 +82,21 @@ static uint32_t cost_ppm(const struct st_endpoint *endpoint, uint32_t route)
     }
 }
 
+int64_t st_prior_value_ppm(const struct strategy_engine *e, uint32_t cell, uint32_t slot)
+{
+    const struct st_sender *s = &e->senders[e->cells[cell].sender];
+    const struct st_endpoint *endpoint = &e->endpoints[s->slot_endpoint[slot]];
+    int64_t index = endpoint->is_address ? PPM : PRIOR_RELAY_INDEX;
+
+    return PRIOR_ACCEPTANCE * index / PPM - cost_ppm(endpoint, s->slot_route[slot]);
+}
+
 int64_t st_value_ppm(const struct strategy_engine *e, uint32_t cell, uint32_t slot)
 {
     const struct st_cell *c = &e->cells[cell];
     const struct st_sender *s = &e->senders[c->sender];
     const struct st_endpoint *endpoint = &e->endpoints[s->slot_endpoint[slot]];
-    int64_t index = endpoint->is_address ? PPM : PRIOR_RELAY_INDEX, acceptance = 980000;
+    int64_t index = endpoint->is_address ? PPM : PRIOR_RELAY_INDEX, acceptance = PRIOR_ACCEPTANCE;
 
     if (c->arm[slot] != ST_NONE) {
         const struct st_arm *arm = &e->arms[c->arm[slot]];
@@ -132,19 +152,30 @@ static uint32_t expected(const struct rate *base, uint64_t trials_q16)
     return fx_clamp32(fx_scale(trials_q16 >> 12, base->seen_q4, base->trials_q4) / 16);
 }
 
-#define WINDOWS 3u
-static const uint32_t window_spans[WINDOWS] = {2, 4, 8};
+static const uint32_t window_spans[OPEN_WINDOWS] = {1, 2, 4, 8};
 
-struct ratio { /* opens against expectation in each window */
-    uint32_t expected[WINDOWS], seen[WINDOWS];
-};
-
-static struct ratio arm_ratio(const struct st_cohorts *cohorts, const struct rate *base,
-                              uint64_t now_ms)
+static void ratio_add(struct st_ratio *sum, const struct st_ratio *r)
 {
-    struct ratio r;
+    for (unsigned i = 0; i < OPEN_WINDOWS; i++) {
+        sum->expected[i] = fx_add32(sum->expected[i], r->expected[i]);
+        sum->seen[i] = fx_add32(sum->seen[i], r->seen[i]);
+    }
+}
 
-    for (unsigned i = 0; i < WINDOWS; i++) {
+static void ratio_take(struct st_ratio *sum, const struct st_ratio *r)
+{
+    for (unsigned i = 0; i < OPEN_WINDOWS; i++) {
+        sum->expected[i] = fx_sub32(sum->expected[i], r->expected[i]);
+        sum->seen[i] = fx_sub32(sum->seen[i], r->seen[i]);
+    }
+}
+
+static struct st_ratio arm_ratio(const struct st_cohorts *cohorts, const struct rate *base,
+                                 uint64_t now_ms)
+{
+    struct st_ratio r;
+
+    for (unsigned i = 0; i < OPEN_WINDOWS; i++) {
         r.expected[i] = expected(base, st_cohorts_trials_q16(cohorts, now_ms, window_spans[i]));
         r.seen[i] = st_cohorts_seen_sum(cohorts, window_spans[i]);
     }
@@ -153,26 +184,23 @@ static struct ratio arm_ratio(const struct st_cohorts *cohorts, const struct rat
 
 /* The same ratio at the sender's other providers, in the same window: if the delay curve does not
  * fit this sender, it errs alike on both sides. */
-static struct ratio others_ratio(const struct strategy_engine *e, const struct st_cell *c)
+static struct st_ratio others_ratio(const struct strategy_engine *e, const struct st_cell *c)
 {
-    struct ratio sum = {{0}, {0}};
+    struct st_ratio sum = {{0}, {0}};
 
     for (uint32_t id = e->senders[c->sender].first_cell; id != ST_NONE;
          id = e->cells[id].next_of_sender) {
         const struct st_cell *other = &e->cells[id];
         if (other == c || other->is_transactional != c->is_transactional)
             continue;
-        for (unsigned i = 0; i < WINDOWS; i++) {
-            sum.expected[i] = fx_add32(sum.expected[i], other->fast_expected[i]);
-            sum.seen[i] = fx_add32(sum.seen[i], other->fast_seen[i]);
-        }
+        ratio_add(&sum, &other->fast);
     }
     return sum;
 }
 
 struct common { /* to all arms of a cell */
     struct rate base;
-    struct ratio others;
+    struct st_ratio others;
 };
 
 /* Ratio of the others in a window, and its relative variance with that of the baseline. */
@@ -200,51 +228,103 @@ static void combine(struct st_arm *arm, int64_t prior, uint64_t prior_var, int64
     arm->index_var_ppm = fx_max32(1, (uint32_t)(prior_var * var / total));
 }
 
-/* As few spans as give enough expected opens. */
-static void look_at_arm(struct st_arm *arm, const struct common *k, const struct ratio *r,
-                        bool is_address)
+/* What a window says of an arm, by itself. */
+static void window_index(const struct common *k, const struct st_ratio *r, unsigned w,
+                         uint64_t *ret_index, uint64_t *ret_var)
 {
-    int64_t prior = is_address ? PPM : PRIOR_RELAY_INDEX;
-    uint64_t prior_var = is_address ? PRIOR_OWN_PPM : PRIOR_RELAY_PPM, common_var;
-    unsigned w = 0;
-
-    while (w < WINDOWS - 1 && r->expected[w] < ENOUGH_OPENS)
-        w++;
-    if (r->expected[w] < 10) {
-        arm->index_ppm = (int32_t)prior;
-        arm->index_var_ppm = (uint32_t)prior_var;
-        return;
-    }
-    arm->n_expected = r->expected[w];
-    arm->n_seen = r->seen[w];
+    uint64_t common_var;
     uint32_t others_ppm = fx_max32(1, common_ratio_ppm(k, w, &common_var));
     uint64_t index = fx_scale((uint64_t)r->seen[w] * PPM / r->expected[w], PPM, others_ppm);
+
     index = index > 2 * PPM ? 2 * PPM : index;
-    uint64_t var =
-        OVERDISPERSION * (index + 20000) / r->expected[w] + index * index / PPM * common_var / PPM;
-    combine(arm, prior, prior_var, (int64_t)index, var + 1);
+    *ret_index = index;
+    *ret_var = OVERDISPERSION * (index + 20000) / r->expected[w] +
+               index * index / PPM * common_var / PPM + 1;
+}
+
+/* The newest three hours count alone when opens have fallen by a third or more in them, beyond doubt
+ * (3 sigma), and the sender's other providers show that feedback does come that early. */
+static bool has_collapsed(const struct common *k, const struct st_ratio *r)
+{
+    uint64_t index, var;
+
+    if (r->expected[0] < COLLAPSE_OPENS || k->others.expected[0] < COLLAPSE_OPENS ||
+        k->others.seen[0] * 2u < k->others.expected[0])
+        return false;
+    window_index(k, r, 0, &index, &var);
+    return index * 3 < 2 * PPM && (PPM - index) * (PPM - index) / PPM > 9 * var;
+}
+
+/* Otherwise as few spans as give enough expected opens. */
+static unsigned choose_window(const struct common *k, const struct st_ratio *r)
+{
+    unsigned w = 1;
+
+    if (has_collapsed(k, r))
+        return 0;
+    while (w < OPEN_WINDOWS - 1 && r->expected[w] < ENOUGH_OPENS)
+        w++;
+    return w;
+}
+
+/* Addresses of one sender fare alike, but not quite (sd 0.2): what the others see is where an
+ * address starts from. */
+static void add_siblings(struct st_arm *arm, const struct common *k,
+                         const struct st_ratio *siblings, unsigned w)
+{
+    uint64_t index, var;
+
+    if (siblings->expected[w] < 10)
+        return;
+    window_index(k, siblings, w, &index, &var);
+    combine(arm, arm->index_ppm, arm->index_var_ppm, (int64_t)index, var + SIBLINGS_PPM);
+}
+
+static void look_at_arm(struct st_arm *arm, const struct common *k, const struct st_ratio *r,
+                        const struct st_ratio *siblings, bool is_address)
+{
+    unsigned w = choose_window(k, r);
+    uint64_t index, var;
+
+    arm->index_ppm = is_address ? PPM : PRIOR_RELAY_INDEX;
+    arm->index_var_ppm = is_address ? PRIOR_OWN_PPM : PRIOR_RELAY_PPM;
+    if (r->expected[w] < 10)
+        return;
+    if (is_address)
+        add_siblings(arm, k, siblings, w);
+    arm->n_expected = r->expected[w];
+    arm->n_seen = r->seen[w];
+    window_index(k, r, w, &index, &var);
+    combine(arm, arm->index_ppm, arm->index_var_ppm, (int64_t)index, var);
 }
 
 static void look(struct strategy_engine *e, struct st_cell *c, uint64_t now_ms)
 {
     const struct st_sender *s = &e->senders[c->sender];
+    struct st_ratio all = {{0}, {0}}, own = {{0}, {0}}, of[SLOTS];
 
     baseline_roll(e, c, now_ms);
     struct common k = {.base = baseline(e, c, now_ms), .others = others_ratio(e, c)};
-    memset(c->fast_expected, 0, sizeof c->fast_expected);
-    memset(c->fast_seen, 0, sizeof c->fast_seen);
+    memset(&c->fast, 0, sizeof c->fast);
     if (k.base.seen_q4 < BASELINE_SEEN_MIN * 16)
         return; /* nothing to compare with yet */
     for (uint32_t slot = 0; slot < s->n_slots; slot++) {
         if (c->arm[slot] == ST_NONE)
             continue;
-        struct st_arm *arm = &e->arms[c->arm[slot]];
-        struct ratio r = arm_ratio(&arm->cohorts, &k.base, now_ms);
-        look_at_arm(arm, &k, &r, e->endpoints[s->slot_endpoint[slot]].is_address);
-        for (unsigned i = 0; i < WINDOWS; i++) {
-            c->fast_expected[i] = fx_add32(c->fast_expected[i], r.expected[i]);
-            c->fast_seen[i] = fx_add32(c->fast_seen[i], r.seen[i]);
-        }
+        of[slot] = arm_ratio(&e->arms[c->arm[slot]].cohorts, &k.base, now_ms);
+        ratio_add(&all, &of[slot]);
+        if (e->endpoints[s->slot_endpoint[slot]].is_address)
+            ratio_add(&own, &of[slot]);
+    }
+    c->fast = all;
+    for (uint32_t slot = 0; slot < s->n_slots; slot++) {
+        if (c->arm[slot] == ST_NONE)
+            continue;
+        struct st_ratio siblings = own;
+        bool is_address = e->endpoints[s->slot_endpoint[slot]].is_address;
+        if (is_address)
+            ratio_take(&siblings, &of[slot]);
+        look_at_arm(&e->arms[c->arm[slot]], &k, &of[slot], &siblings, is_address);
     }
 }
 

@@ -120,7 +120,7 @@ static bool quarantine_guard(struct st_stream *s, uint64_t now_ms, struct st_gua
 static bool complaints_guard(struct st_stream *s, struct st_cell *c, uint32_t home,
                              const struct strategy_plan *plan, uint64_t now_ms, struct st_guard *g)
 {
-    if (s->complaints_active && now_ms >= s->complaints_until_ms)
+    if (s->complaints_active && (now_ms >= s->complaints_until_ms || st_stream_complaints_over(s)))
         s->complaints_active = false;
     if (!s->complaints_active || c == NULL)
         return false;

@@ -108,7 +108,10 @@ uint32_t st_cohorts_seen_sum(const struct st_cohorts *c, uint32_t n_spans);
 void st_gate_poll(struct strategy_engine *e, uint32_t cell, uint64_t now_ms);
 /* Value of a mail by this slot, millionths: acceptance x placement - cost - price. */
 int64_t st_value_ppm(const struct strategy_engine *e, uint32_t cell, uint32_t slot);
+/* The same before anything was learned. */
+int64_t st_prior_value_ppm(const struct strategy_engine *e, uint32_t cell, uint32_t slot);
 uint32_t st_acceptance_ppm(const struct st_path *path);
+uint32_t st_acceptance_var_ppm(const struct st_path *path);
 void st_acceptance_feed(struct st_path *path, uint64_t now_ms, uint32_t n_good, uint32_t n_bad);
 
 /* ---- guard.c: what a stream may do while somebody is at fault ---- */
@@ -137,6 +140,7 @@ void st_guard_use(struct strategy_engine *e, uint32_t flow, const struct st_guar
 uint32_t st_stream_hard_ppm(const struct st_stream *s);       /* of the last 10,000 */
 uint32_t st_stream_complaints_ppm(const struct st_stream *s); /* likewise */
 void st_stream_rep_reset(struct st_stream *s);
+bool st_stream_complaints_over(const struct st_stream *s);
 void st_stream_quarantine(struct st_stream *s, uint64_t now_ms, enum strategy_cause cause,
                           const struct strategy_evidence *evidence);
 struct st_stream_batch {
@@ -192,8 +196,8 @@ struct st_candidate {
     const struct strategy_evidence *evidence; /* of its health */
     struct strategy_evidence down;            /* when the caller says that it is out of order */
     uint64_t retry_ms;                        /* when there is more room */
-    int64_t value_ppm;
-    uint64_t weight; /* among the addresses or relays at home */
+    int64_t value_ppm, prior_ppm;             /* with and without what was learned */
+    uint64_t weight;                          /* among the addresses or relays at home */
 };
 struct st_context {
     uint32_t sender, stream, flow, cell, provider, home_route;

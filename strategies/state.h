@@ -31,11 +31,17 @@
 #define WARMUP_START 100u /* mails a day to a provider from a cold address */
 
 /* Opens and complaints come late: what was accepted in each of the last eight spans of 3 h. */
-#define COHORTS   8u
-#define COHORT_MS (3 * HOUR_MS)
+#define COHORTS      8u
+#define COHORT_MS    (3 * HOUR_MS)
+#define OPEN_WINDOWS 4u
 struct st_cohorts {
     uint32_t newest; /* number of the span since time zero */
     uint32_t n[COHORTS], n_seen[COHORTS];
+};
+
+/* Opens against expectation in the newest 1, 2, 4, 8 spans. */
+struct st_ratio {
+    uint32_t expected[OPEN_WINDOWS], seen[OPEN_WINDOWS];
 };
 
 enum st_breaker_state { BRK_CLOSED, BRK_THROTTLED, BRK_OPEN, BRK_HALF_OPEN, BRK_PROBATION };
@@ -155,6 +161,7 @@ struct st_stream {
     uint64_t pool_until_ms;
     struct strategy_evidence pool_evidence;
     bool complaints_active;
+    uint32_t after_trials, after_complaints; /* since the last alarm */
     uint64_t complaints_until_ms;
     struct strategy_evidence complaints_evidence;
     uint8_t canary;
@@ -185,7 +192,7 @@ struct st_cell {
     bool provider_eligible, provider_known;
     uint32_t demand_day, demand_peak[7];       /* new mails asked for, by day modulo 7 */
     uint64_t slow_n_q4, slow_seen_q4, slow_ms; /* baseline of opens, half-life 15 d */
-    uint32_t fast_expected[3], fast_seen[3];   /* in the newest 2, 4, 8 spans, at the last look */
+    struct st_ratio fast;                      /* all arms, at the last look */
     uint64_t gate_ms;
     struct st_fault domain, auth;
     uint64_t half_ms; /* what a halved stream may send: refilled since */

@@ -21,6 +21,7 @@
 #define CAP_MAX           100000000u
 #define IDLE_DAYS_RESTART 30u
 #define LOW_DAYS_HALVE    7u
+#define CHANCE            3u
 
 static uint32_t peak7(const uint32_t peaks[7])
 {
@@ -41,6 +42,13 @@ static uint32_t grown(uint32_t cap)
 static bool above(uint32_t part, uint32_t whole, uint32_t per_mille)
 {
     return (uint64_t)part * 1000 >= (uint64_t)whole * per_mille && part > 0;
+}
+
+/* What a good sender has too: of a hundred mails two that bounce, or of a thousand one that is
+ * complained about, are chance, not a rate. */
+static bool above_chance(uint32_t part, uint32_t whole, uint32_t per_mille)
+{
+    return part >= CHANCE && above(part, whole, per_mille);
 }
 
 void st_warmup_halve(struct st_warmup *w)
@@ -70,7 +78,7 @@ static void judge_day(struct st_warmup *w)
         return;
     }
     if (above(bad, w->n_done, 50) || above(w->n_blocked, w->n_done, 2) ||
-        above(w->n_hard, w->n_done, 20) || above(w->n_complaints, w->n_done, 1))
+        above_chance(w->n_hard, w->n_done, 20) || above_chance(w->n_complaints, w->n_done, 1))
         return;
     if (is_used_enough(w))
         w->cap = grown(w->cap);

@@ -3,12 +3,13 @@
  * table, writes plots.
  *
  * Usage: wirepost-sim --policy COMMAND [--scenario NAME] [--seeds N] [--first-seed N]
- *                     [--plots DIRECTORY] [--baselines] [--limit] [--trace]
+ *                     [--plots DIRECTORY] [--baselines] [--limit] [--trace] [--days]
  *   --policy     what to run; it speaks the protocol of wirepost-policy on stdin and stdout
  *   --seeds      each seed draws other constants of the model (default 1)
  *   --baselines  rows for the baselines as well
  *   --limit      exit 1 when a limit of the specification is missed
  *   --trace      wrong reasons on stderr
+ *   --days       where the regret arises: for each day its part of it and the routes, on stderr
  */
 #include "strategies/sim/sim.h"
 
@@ -19,7 +20,7 @@ struct options {
     const char *policy, *scenario, *plots;
     unsigned n_seeds;
     uint64_t first_seed;
-    bool baselines, limit, trace;
+    bool baselines, limit, trace, days;
 };
 
 struct row { /* means over seeds */
@@ -83,6 +84,25 @@ static void print_row(const char *scenario, const char *policy, const struct row
     (void)fflush(stdout);
 }
 
+static void print_days(const struct scenario *s, const struct totals *t, const struct totals *best)
+{
+    for (unsigned day = 0; day < s->days; day++) {
+        double regret = 0, routes[ROUTES + 1] = {0}, n = 0;
+        for (unsigned h = day * 24; h < day * 24 + 24; h++) {
+            regret += best->hour_utility[h] / best->n - t->hour_utility[h] / t->n;
+            for (unsigned r = 0; r <= ROUTES; r++) {
+                routes[r] += t->route_hour[h][r];
+                n += t->route_hour[h][r];
+            }
+        }
+        (void)fprintf(stderr, "%s day %2u regret %8.5f", s->name, day, regret);
+        for (unsigned r = 0; r <= ROUTES; r++)
+            (void)fprintf(stderr, "  %s %5.1f %%", r == ROUTES ? "held" : route_names[r],
+                          n > 0 ? 100 * routes[r] / n : 0);
+        (void)fputc('\n', stderr);
+    }
+}
+
 static bool run_policy(struct world *w, const struct options *o, const struct scenario *s,
                        uint64_t seed)
 {
@@ -124,6 +144,10 @@ static bool run_scenario(struct world *w, const struct options *o, const struct 
         if (!run_policy(w, o, s, seed))
             return false;
         add(&rows[0], s, &w->totals, &best, o->n_seeds);
+        if (o->days) {
+            print_days(s, &best, &best);
+            print_days(s, &w->totals, &best);
+        }
         for (unsigned b = 0; o->baselines && b < n_baselines; b++) {
             run(w, &baselines[b], s, seed);
             add(&rows[b + 1], s, &w->totals, &best, o->n_seeds);
@@ -211,6 +235,8 @@ static bool parse(struct options *o, int argc, char **argv)
             o->limit = true;
         else if (strcmp(argv[i], "--trace") == 0)
             o->trace = true;
+        else if (strcmp(argv[i], "--days") == 0)
+            o->days = true;
         else if (i + 1 < argc && take_value(o, argv[i], argv[i + 1]))
             i++;
         else
@@ -225,9 +251,10 @@ int main(int argc, char **argv)
     struct world *w;
 
     if (!parse(&o, argc, argv)) {
-        (void)fprintf(stderr,
-                      "usage: wirepost-sim --policy COMMAND [--scenario NAME] [--seeds N] "
-                      "[--first-seed N] [--plots DIRECTORY] [--baselines] [--limit] [--trace]\n");
+        (void)fprintf(
+            stderr,
+            "usage: wirepost-sim --policy COMMAND [--scenario NAME] [--seeds N] "
+            "[--first-seed N] [--plots DIRECTORY] [--baselines] [--limit] [--trace] [--days]\n");
         return 2;
     }
     w = calloc(1, sizeof *w);
