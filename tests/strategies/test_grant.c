@@ -279,6 +279,137 @@ START_TEST(more_flows_than_places_give_their_grants_back)
 }
 END_TEST
 
+/* ---- anything may happen ---- */
+
+static uint64_t random_state;
+
+static uint32_t below(uint32_t n)
+{
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    random_state ^= random_state << 17;
+    return (uint32_t)(random_state >> 33) % n;
+}
+
+static const char *const senders[] = {"auto", "dedicated", "shared", "custom"};
+static const char *const streams[] = {"transactional", "bulk", "bulk:c1", "bulk:c2"};
+static const char *const providers[] = {"gmail", "yahoo", "example.com", "tail:00"};
+static const char *const paths[] = {"192.0.2.0", "192.0.2.1", "192.0.2.2", "first",
+                                    "second",    "amazon",    "own"};
+
+static void add_everybody(void)
+{
+    static const char *const shared[] = {"first", "second", "amazon"};
+    static const char *const custom[] = {"own"};
+    for (unsigned i = 0; i < 3; i++) {
+        add_address(paths[i], i == 0);
+    }
+    for (unsigned i = 3; i < 7; i++) {
+        must(strategy_route(engine, &(struct strategy_route_config){.name = paths[i],
+                                                                    .is_ses = i == 5,
+                                                                    .n_max_24h = i == 5 ? 5000 : 0,
+                                                                    .cost_ppm = -1}));
+    }
+    for (unsigned kind = 0; kind < STRATEGY_KINDS; kind++) {
+        must(strategy_sender(engine, &(struct strategy_sender_config){
+                                         .name = senders[kind],
+                                         .kind = (enum strategy_kind)kind,
+                                         .pool = "acme",
+                                         .shared = shared,
+                                         .n_shared = kind == STRATEGY_CUSTOM ? 0 : 3,
+                                         .custom = custom,
+                                         .n_custom = kind == STRATEGY_CUSTOM,
+                                         .fallback = true,
+                                     }));
+    }
+}
+
+static bool is_address(const char *path)
+{
+    return path[0] == '1';
+}
+
+/* I1, I2: from the strategy alone. */
+static void check_mask(unsigned kind, const char *path)
+{
+    if (kind == STRATEGY_CUSTOM) {
+        ck_assert_msg(is_address(path) || strcmp(path, "own") == 0, "custom by %s", path);
+    } else {
+        ck_assert_str_ne(path, "own");
+    }
+    if (kind == STRATEGY_SHARED) {
+        ck_assert_msg(!is_address(path), "shared by %s", path);
+    }
+}
+
+static void random_ask(uint64_t now_ms)
+{
+    unsigned kind = below(STRATEGY_KINDS);
+    struct grant_request request = {
+        .key = {senders[kind], streams[below(4)], providers[below(4)]},
+        .n = 1 + below(20),
+        .n_behind = below(3) == 0 ? below(10000) : 0,
+        .is_retry = below(4) == 0,
+        .never_mailed_ppm = below(5) == 0 ? below(1000000) : 0,
+        .down_mask = below(4) == 0 ? below(128) : 0,
+        .busy_mask = below(8) == 0 ? below(128) : 0,
+        .prefer_slot = below(8),
+    };
+    struct grant grant;
+    must(grants_ask(grants, now_ms, &request, &grant));
+    if (grant.result == GRANT_GO) {
+        check_mask(kind, grant.path);
+        ck_assert_uint_ge(grant.n, 1);
+        ck_assert_uint_le(grant.n, request.n);
+        ck_assert_msg((request.busy_mask >> grant.slot & 1) == 0, "a busy slot");
+        ck_assert_msg((request.down_mask >> grant.slot & 1) == 0, "a slot that is down");
+        if (below(10) == 0) {
+            grants_return(grants, now_ms, &request.key, grant.slot, grant.n);
+        }
+    } else if (grant.result == GRANT_HELD) {
+        ck_assert_uint_gt(grant.retry_ms, now_ms);
+    }
+}
+
+static void random_event(uint64_t now_ms)
+{
+    const struct strategy_outcome outcome = {
+        .key = {senders[below(4)], streams[below(4)], providers[below(4)]},
+        .path = paths[below(7)],
+        .n = 1 + below(30),
+        .verdict = reply_of_class((enum reply_class)(below(3) ? REPLY_OK : below(REPLY_CLASSES))),
+        .sent_ms = below(3) ? NEVER_MS : now_ms - below(100000000),
+    };
+    if (below(10) == 0) {
+        (void)strategy_late(engine, now_ms, (enum strategy_late)below(3), &outcome);
+    } else if (below(500) == 0) {
+        (void)strategy_dnsbl(engine, now_ms, paths[below(3)], "zen.spamhaus.org",
+                             (enum strategy_listing)below(6));
+    } else if (below(2000) == 0) {
+        (void)strategy_retire(engine, now_ms, paths[below(3)], below(2) == 0);
+    } else {
+        (void)strategy_outcome(engine, now_ms, &outcome);
+    }
+}
+
+/* The engine's own invariants abort; what is seen from outside is checked here. */
+START_TEST(no_random_sequence_breaks_an_invariant)
+{
+    uint64_t now_ms = T0;
+    random_state = 88172645463325252u + (uint64_t)_i;
+    add_everybody();
+    for (unsigned i = 0; i < 100000; i++) {
+        now_ms += below(100) == 0 ? below(7200000) : below(2000);
+        if (below(3) == 0) {
+            random_event(now_ms);
+        } else {
+            random_ask(now_ms);
+        }
+    }
+    grants_return_all(grants, now_ms);
+}
+END_TEST
+
 START_TEST(names_that_are_too_long_are_refused)
 {
     char name[STRATEGY_NAME_BYTES + 1];
@@ -310,6 +441,7 @@ int main(void)
     tcase_add_test(tests, a_path_that_opens_gets_nothing_after_a_second);
     tcase_add_test(tests, more_flows_than_places_give_their_grants_back);
     tcase_add_test(tests, names_that_are_too_long_are_refused);
+    tcase_add_loop_test(tests, no_random_sequence_breaks_an_invariant, 0, 8);
     suite_add_tcase(suite, tests);
     srunner_set_tap(runner, "-");
     srunner_run_all(runner, CK_SILENT);
