@@ -17,6 +17,7 @@
 #include "control/drain.h"
 #include "control/idempotency.h"
 #include "control/lanes.h"
+#include "control/notify.h"
 #include "control/plan.h"
 #include "control/pools.h"
 #include "control/relay.h"
@@ -85,6 +86,11 @@ static const char help[] =
     "    lane-N.chan         jobs and outcomes of lane N, shared with the data plane\n"
     "    dataplane.json, dataplane.sock, dataplane.lock\n"
     "    data.mdb, spool.lock the spool\n"
+    "\n"
+    "ENVIRONMENT\n"
+    "    NOTIFY_SOCKET, WATCHDOG_USEC\n"
+    "        A service manager's: it is told when the daemon is ready, alive, and stopping\n"
+    "        (sd_notify(3)); hw/wirepostd.service is a unit for systemd.\n"
     "\n"
     "SEE ALSO\n"
     "    wirepostctl(1), wirepost-dataplane --help, control/API.md\n";
@@ -306,6 +312,7 @@ static void on_signal(uv_signal_t *signal, int number)
         _exit(128 + number);
     }
     ctl_log(CTL_LOG_INFO, "stopping", "signal=%d", number);
+    notify_send("STOPPING=1");
     ctl->stopping = true;
     ctl->stop_ms = uv_now(ctl->loop);
     drain_set(ctl, true);
@@ -396,6 +403,7 @@ static int run(const char *config_path)
 {
     static struct ctl ctl;
     static struct stop stop;
+    static struct notify notify;
     static uv_loop_t loop;
     (void)CRYPTO_secure_malloc_init(SECURE_BYTES, 16); /* private keys: locked, not in core dumps */
     int status = read_config(config_path, &ctl.config);
@@ -418,6 +426,7 @@ static int run(const char *config_path)
     if (status == EX_OK) {
         ctl_log(CTL_LOG_INFO, "wirepostd is ready", "version=%s pid=%d socket=%s", WIREPOST_VERSION,
                 (int)getpid(), ctl.config.control.socket);
+        notify_ready(&notify, &loop);
         (void)uv_run(&loop, UV_RUN_DEFAULT);
         ctl_log(CTL_LOG_INFO, "stopped", "queued=%zu", ctl.messages.count);
     }

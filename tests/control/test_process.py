@@ -2,6 +2,7 @@
 import grp
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -254,6 +255,25 @@ def the_schema_knows_every_key_that_is_in_force(work, args):
             expect(known - given <= {"group"}, f"the daemon does not know {known - given} of {section}")
 
 
+def a_service_manager_is_told_when_it_is_ready_alive_and_stopping(work, args):
+    for name in (str(work / "notify"), f"@wirepost-{os.getpid()}"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.bind("\0" + name[1:] if name.startswith("@") else name)
+            manager.settimeout(20)
+            with Daemon(args.build, work, wrapper=["env", f"NOTIFY_SOCKET={name}", "WATCHDOG_USEC=200000"]) as d:
+                expect_equal("first", manager.recv(100), b"READY=1")
+                expect_equal("then", [manager.recv(100) for _ in range(3)], [b"WATCHDOG=1"] * 3)
+                expect_equal("exit status", d.stop(), 0)
+                rest = []
+                manager.setblocking(False)
+                try:
+                    while True:
+                        rest.append(manager.recv(100))
+                except BlockingIOError:
+                    pass
+                expect(b"STOPPING=1" in rest, str(rest))
+
+
 def main():
     args = tap.arguments(__doc__)
     require_root()
@@ -268,6 +288,7 @@ def main():
              only_root_and_ourselves_may_connect_and_a_group_may_read,
              too_many_connections_are_turned_away_with_a_word,
              errors_of_the_configuration_name_their_place,
+             a_service_manager_is_told_when_it_is_ready_alive_and_stopping,
              the_schema_knows_every_key_that_is_in_force], args, args)
 
 
