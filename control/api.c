@@ -107,9 +107,9 @@ struct method {
 static const char *const none[] = {NULL};
 static const char *const config_get_params[] = {"path", NULL};
 static const char *const config_check_params[] = {"config", "file", NULL};
-static const char *const inject_params[] = {"sender",      "mail_from", "rcpt_to",         "stream",
-                                            "message",     "size",      "idempotency_key", "dsn",
-                                            "require_tls", NULL};
+static const char *const inject_params[] = {
+    "sender",          "mail_from", "rcpt_to",     "stream",           "message", "size",
+    "idempotency_key", "dsn",       "require_tls", "list_unsubscribe", NULL};
 static const char *const list_params[] = {"sender", "domain", "state", "limit", "after", NULL};
 static const char *const op_params[] = {"id",    "sender", "domain",  "all",
                                         "after", "limit",  "dry_run", NULL};

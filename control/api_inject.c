@@ -11,6 +11,7 @@
 #include "control/job.h"
 #include "control/needs.h"
 #include "control/signing.h"
+#include "control/unsubscribe.h"
 
 #include <openssl/evp.h>
 
@@ -302,6 +303,37 @@ static bool fits_a_lane(struct injection *in)
     return false;
 }
 
+/* Fields that the injector asks for go in front, before the message is signed. */
+static bool add_unsubscribe(struct injection *in)
+{
+    struct rpc_request *request = in->request;
+    json_t *asked = json_object_get(request->params, "list_unsubscribe");
+    char fields[UNSUBSCRIBE_FIELDS_MAX], error[256];
+    if (!asked) {
+        return true;
+    }
+    json_t *url = json_object_get(asked, "url"), *mailto = json_object_get(asked, "mailto");
+    size_t n = (url ? 1u : 0u) + (mailto ? 1u : 0u);
+    if (!json_is_object(asked) || json_object_size(asked) != n || (url && !json_is_string(url)) ||
+        (mailto && !json_is_string(mailto))) {
+        rpc_error(request, RPC_E_PARAMS, NULL, "/list_unsubscribe",
+                  "must be an object with the texts \"url\", \"mailto\", or both");
+        return false;
+    }
+    if (!unsubscribe_fields(json_string_value(url), json_string_value(mailto), fields, error,
+                            sizeof error)) {
+        rpc_error(request, RPC_E_PARAMS, NULL, "/list_unsubscribe", "%s", error);
+        return false;
+    }
+    if (unsubscribe_is_there(in->wire.data, in->wire.len)) {
+        rpc_error(request, RPC_E_OURS, "bad_message", where(request),
+                  "it has a List-Unsubscribe field of its own: leave that, or the parameter, out");
+        return false;
+    }
+    (void)ctl_must(wire_message_prepend(&in->wire, fields, strlen(fields)) ? in : NULL);
+    return true;
+}
+
 static bool make_wire(struct injection *in, uint64_t id, int64_t now_ms)
 {
     struct rpc_request *request = in->request;
@@ -314,7 +346,7 @@ static bool make_wire(struct injection *in, uint64_t id, int64_t now_ms)
     }
     free(request->raw);
     request->raw = NULL;
-    return true;
+    return add_unsubscribe(in);
 }
 
 /* ---- the key ----------------------------------------------------------------------------- */

@@ -1,4 +1,4 @@
-"""Idempotency keys of `inject`: the same again accepts nothing, over restarts and kill -9."""
+"""What `inject` is told beside the message: idempotency keys, over restarts and kill -9; fields of unsubscription."""
 import base64
 import sys
 import threading
@@ -92,10 +92,31 @@ def two_at_once_with_one_key_are_one_message(work, args):
         expect_equal("queued", rpc.call("queue.list")["total"], 1)
 
 
+def unsubscription_is_asked_for_with_good_addresses_only(work, args):
+    with Daemon(args.build, work) as d, d.rpc() as rpc:
+        def send(what, data=None):
+            try:
+                return rpc.call("inject", sender="acme", mail_from=SENDER, rcpt_to=["a@alpha.example"], list_unsubscribe=what,
+                                message=base64.b64encode(data or message()).decode())["bytes"]
+            except RpcError as error:
+                return error.reason or error.code
+        plain = rpc.inject(message(), "acme", SENDER, ["a@alpha.example"])["bytes"]
+        url, mailto = "https://acme.example/u?id=1%2C2", "mailto:leave@acme.example?subject=x"
+        click = len(b"List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n")
+        expect_equal("url", send({"url": url}) - plain, len(f"List-Unsubscribe: <{url}>\r\n") + click)
+        expect_equal("mailto", send({"mailto": mailto}) - plain, len(f"List-Unsubscribe: <{mailto}>\r\n"))
+        expect_equal("both", send({"url": url, "mailto": mailto}) - plain, len(f"List-Unsubscribe: <{url}>,\r\n <{mailto}>\r\n") + click)
+        for wrong in ({}, [], "x", {"url": "http://acme.example/"}, {"url": "https://"}, {"url": url + "\r\nX: y"}, {"url": url + ">"}, {"url": "https://" + "a" * 900},
+                      {"mailto": "leave@acme.example"}, {"url": url, "more": 1}, {"url": 5}, {"url": url + "ä"}):
+            expect_equal(str(wrong)[:60], send(wrong), -32602)
+        expect_equal("twice", send({"url": url}, b"List-Unsubscribe: <https://x.example/>\r\n" + message()), "bad_message")
+
+
 def main():
     args = tap.arguments(__doc__)
     tap.run([the_same_key_is_answered_with_the_first_id_and_accepts_nothing, another_message_with_the_key_is_refused, odd_keys_are_refused,
-             keys_are_known_after_a_kill_exactly_when_their_message_is, two_at_once_with_one_key_are_one_message], args, args)
+             keys_are_known_after_a_kill_exactly_when_their_message_is, two_at_once_with_one_key_are_one_message,
+             unsubscription_is_asked_for_with_good_addresses_only], args, args)
 
 
 if __name__ == "__main__":

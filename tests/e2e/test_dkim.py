@@ -112,6 +112,24 @@ def a_message_keeps_its_signature_over_a_restart(work, args):
         site.check(site.arrived(0), "acme.example")
 
 
+def fields_of_unsubscription_are_signed(work, args):
+    with Netns() as netns:
+        site = Site(netns, work, args)
+        with site.lab.rpc() as rpc:
+            import base64
+            data = corpus.make(0, "u", "news@acme.example", "r0@alpha.example")
+            rpc.call("inject", sender="acme", mail_from="news@acme.example", rcpt_to=["r0@alpha.example"], message=base64.b64encode(data).decode(),
+                     list_unsubscribe={"url": "https://acme.example/u?id=1", "mailto": "mailto:leave@acme.example"})
+        site.wait()
+        arrived = site.arrived(0)
+        site.check(arrived, "acme.example")
+        expect(b"\r\nList-Unsubscribe: <https://acme.example/u?id=1>,\r\n <mailto:leave@acme.example>\r\n"
+               b"List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n" in arrived[0], str(arrived[0][:1500]))
+        broken = arrived[0].replace(b"u?id=1", b"u?id=2")
+        expect(not dkim.DKIM(broken).verify(dnsfunc=lambda name, timeout=5: {
+            f"{key['name']}.".encode(): key["record"].encode() for key in site.call("dkim.list")["keys"]}.get(name)), "it is not signed")
+
+
 def dns_is_compared_with_the_keys(work, args):
     with Netns() as netns:
         site = Site(netns, work, args)
@@ -127,7 +145,7 @@ def main():
     require_root()
     tap.run([mail_of_every_kind_is_signed_and_verified_by_lanes_and_relays,
              the_key_of_the_longest_domain_signs_and_other_domains_are_refused,
-             a_message_keeps_its_signature_over_a_restart, dns_is_compared_with_the_keys], args, args)
+             a_message_keeps_its_signature_over_a_restart, fields_of_unsubscription_are_signed, dns_is_compared_with_the_keys], args, args)
 
 
 if __name__ == "__main__":

@@ -48,6 +48,7 @@ static void segment_in(struct utcp *u, const struct utcp_conn *c, uint8_t flags,
                                .dst = c->local,
                                .data = tcp,
                                .len = TCP_LEN + options_len,
+                               .address = utcp_address_find_bytes(u, 4, c->local),
                                .family = 4,
                                .proto = IP_PROTO_TCP};
 
