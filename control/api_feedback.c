@@ -23,7 +23,7 @@ static const char *read_report(const json_t *report, int64_t now_ms, struct feed
         return "\"id\" must be the id of a message, 16 hexadecimal digits";
     }
     if (!kind || !feedback_kind_parse(kind, &ret->kind)) {
-        return "\"type\" must be \"open\", \"click\", \"complaint\" or \"bounce\"";
+        return "\"type\" must be \"open\", \"click\", \"complaint\", \"bounce\" or \"delivery\"";
     }
     if (at && !ctl_time_parse(at, &ret->at_ms)) {
         return "\"at\" must be a time like 2026-11-23T19:07:00Z";

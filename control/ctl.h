@@ -30,7 +30,9 @@
 struct ctl_job;
 struct shaping;
 struct destination_lookup;
+struct http;
 struct https;
+struct sns;
 struct sts;
 struct ctl_lanes;
 struct decisions;
@@ -72,6 +74,8 @@ struct ctl {
     struct plan *plan;
     struct ctl_job *jobs; /* all of them: see job.h */
     struct relays *relays;
+    struct http *http; /* null: not configured; so is: */
+    struct sns *sns;
     uint64_t random; /* state of ctl_random() */
     int64_t started_ms;
     bool draining;           /* nothing new is started */

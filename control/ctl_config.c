@@ -378,7 +378,7 @@ bool ctl_config_parse(json_t *root, struct ctl_config *ret_config, struct config
 {
     static const char *const keys[] = {"hostname", "run_dir", "spool",     "control", "dns",
                                        "delivery", "limits",  "dataplane", "pools",   "routes",
-                                       "tls",      "senders", "dnsbl",     NULL};
+                                       "tls",      "senders", "dnsbl",     "http",    NULL};
     *ret_config = (struct ctl_config){0};
     if (!json_is_object(root)) {
         config_error_add(errors, "", "must be a JSON object");
@@ -400,6 +400,7 @@ bool ctl_config_parse(json_t *root, struct ctl_config *ret_config, struct config
     parse_limits(&p);
     parse_numbers(&p);
     parse_dataplane(&p);
+    ctl_config_parse_http(&p);
     ctl_config_parse_routes(&p);
     ctl_config_parse_senders(&p);
     if (errors->count == p.errors_before) {

@@ -42,6 +42,7 @@ enum tls_wants {
 };
 
 #define CTL_SES_TAGS_MAX 10u
+#define CTL_TOPICS_MAX   16u
 
 /* Amazon SES by its API. */
 struct ctl_ses {
@@ -82,7 +83,7 @@ struct ctl_sender {
     uint32_t pool;                  /* index in dp.pools */
     uint32_t shared[CTL_CHAIN_MAX]; /* shared routes, in the order to use them */
     uint32_t n_shared;
-    bool fallback;   /* dedicated: shared routes while the own addresses are in trouble */
+    bool fallback;         /* dedicated: shared routes while the own addresses are in trouble */
     struct dkim_key *dkim; /* signs with those of the longest domain that From is aligned with */
     uint32_t n_dkim;
     uint32_t v30;    /* mails of the last 30 days before it came here; UINT32_MAX: not known */
@@ -136,6 +137,13 @@ struct ctl_config {
     size_t dp_json_len;
     uint64_t dp_hash; /* chan_config_hash() of it */
 
+    struct {
+        char listen[64]; /* "": not at all */
+        struct sockaddr_storage address;
+        char topics[CTL_TOPICS_MAX][256]; /* of SNS, that are listened to */
+        uint32_t n_topics;
+        char sns_endpoint[300]; /* instead of SNS's own hosts; "": those */
+    } http;
     char tls_ca_file[CTL_PATH_MAX]; /* "": the system's */
     struct ctl_route *routes;
     uint32_t n_routes;

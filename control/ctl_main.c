@@ -23,6 +23,7 @@
 #include "control/relay.h"
 #include "control/shaping.h"
 #include "control/signing.h"
+#include "control/sns.h"
 
 #include <errno.h>
 #include <getopt.h>
@@ -203,6 +204,21 @@ static int open_tls(struct ctl *ctl)
     return EX_OK;
 }
 
+static int open_http(struct ctl *ctl)
+{
+    char error[512];
+    if (!ctl->config.http.listen[0]) {
+        return EX_OK;
+    }
+    ctl->http = http_open(ctl->loop, (const struct sockaddr *)&ctl->config.http.address, error,
+                          sizeof error);
+    if (!ctl->http) {
+        return fail(EX_OSERR, error);
+    }
+    ctl->sns = sns_open(ctl, ctl->http);
+    return EX_OK;
+}
+
 static void on_store(uv_poll_t *poll, int status, int events)
 {
     struct ctl *ctl = poll->data;
@@ -271,6 +287,9 @@ static int open_parts(struct ctl *ctl)
         return fail(EX_OSERR, error);
     }
     start_sweep(ctl);
+    if ((status = open_http(ctl)) != EX_OK) {
+        return status;
+    }
     ctl->store_poll.data = ctl;
     (void)uv_poll_init(ctl->loop, &ctl->store_poll, store_wake_fd(ctl->store));
     (void)uv_poll_start(&ctl->store_poll, UV_READABLE, on_store);
@@ -347,6 +366,10 @@ static void close_parts(struct ctl *ctl)
 {
     if (ctl->rpc) {
         rpc_close(ctl->rpc);
+    }
+    if (ctl->http) {
+        sns_close(ctl->sns);
+        http_close(ctl->http);
     }
     if (ctl->relays) {
         relays_stop(ctl->relays);

@@ -129,6 +129,7 @@ static void feed(struct ctl *ctl, const struct feedback *feedback, const struct 
         feed_bounce(ctl, feedback, d, &key);
         break;
     case FEEDBACK_CLICK:
+    case FEEDBACK_DELIVERY:
     case FEEDBACK_KINDS:
         break;
     }

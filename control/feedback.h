@@ -12,7 +12,8 @@
     X(OPEN, "open")                                                                                \
     X(CLICK, "click")                                                                              \
     X(COMPLAINT, "complaint")                                                                      \
-    X(BOUNCE, "bounce")
+    X(BOUNCE, "bounce")                                                                            \
+    X(DELIVERY, "delivery") /* by a relay, at the receiver: recorded only */
 
 enum feedback_kind {
 #define X(name, text) FEEDBACK_##name,

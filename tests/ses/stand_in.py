@@ -156,7 +156,20 @@ class Ses(Handler):
             self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.body = self.rfile.read(min(most, int(request.get("content-length", "0"))))
 
+    def sns(self, request):
+        """The host of SNS: its certificate, and where a subscription is confirmed."""
+        if request.target.startswith("/sns/confirm?"):
+            self.note(request, 200, "confirmed")
+            return self.answer(200, b"<ConfirmSubscriptionResponse/>", content="text/xml")
+        if "slow" in request.target:
+            time.sleep(5)
+        path = self.server.state.folder / request.target.rpartition("/")[2]
+        self.note(request, 200, "certificate")
+        return self.answer(200, path.read_bytes(), content="application/x-pem") if path.exists() else self.answer(404, b"")
+
     def one(self, request):
+        if request.method == "GET" and request.target.startswith("/sns/"):
+            return self.sns(request)
         send = request.method == "POST" and request.target == "/v2/email/outbound-emails"
         fault = FAULTS.get(self.server.state.next_fault(request.get("authorization", ""))) if send else None
         if fault in ("cut-before-body", "cut-in-body"):

@@ -7,10 +7,10 @@
 WIREPOST_BUILD_PACKAGES=(
     gcc clang meson ninja-build pkgconf
     libdpdk-dev libssl-dev libcurl4-openssl-dev libjansson-dev check
-    libuv1-dev liblmdb-dev libunbound-dev libidn2-dev libpsl-dev
+    libuv1-dev liblmdb-dev libunbound-dev libidn2-dev libmicrohttpd-dev libpsl-dev
 )
 WIREPOST_RUN_PACKAGES=(
-    iproute2 ethtool tcpdump tshark procps dnsmasq-base nsd ldnsutils openssl python3 python3-aiosmtpd python3-dkim python3-nacl
+    curl iproute2 ethtool tcpdump tshark procps dnsmasq-base nsd ldnsutils openssl python3 python3-aiosmtpd python3-dkim python3-nacl
     libdb5.3 libicu72 libnsl2
 )
 
