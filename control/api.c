@@ -122,6 +122,13 @@ static const char *const flow_params[] = {"sender", "stream", "provider", NULL};
 static const char *const why_not_params[] = {"sender", "stream", "provider", "path", NULL};
 static const char *const simulate_params[] = {"sender", "stream",           "provider",
                                               "n",      "never_mailed_ppm", NULL};
+static const char *const addresses_list_params[] = {"addresses", "pool", "limit", NULL};
+static const char *const addresses_add_params[] = {"addresses", "pool", "port",
+                                                   "queue",     "ehlo", NULL};
+static const char *const addresses_params[] = {"addresses", "pool", NULL};
+static const char *const addresses_move_params[] = {"addresses", "pool", "port", "queue", NULL};
+static const char *const pool_add_params[] = {"name", "ehlo", "warmup", NULL};
+static const char *const pool_assign_params[] = {"sender", "pool", NULL};
 static const char *const report_params[] = {"reports", NULL};
 static const char *const drain_params[] = {"on", "wait", NULL};
 
@@ -153,6 +160,16 @@ static const struct method methods[] = {
     {"dkim.list", RPC_READER, api_dkim_list, none},
     {"dkim.check", RPC_READER, api_dkim_check, sender_params},
     {"dnsbl.list", RPC_READER, api_dnsbl_list, none},
+    {"addresses.list", RPC_READER, api_addresses_list, addresses_list_params},
+    {"addresses.add", RPC_ADMIN, api_addresses_add, addresses_add_params},
+    {"addresses.remove", RPC_ADMIN, api_addresses_remove, addresses_params},
+    {"addresses.drain", RPC_ADMIN, api_addresses_drain, addresses_params},
+    {"addresses.undrain", RPC_ADMIN, api_addresses_undrain, addresses_params},
+    {"addresses.move", RPC_ADMIN, api_addresses_move, addresses_move_params},
+    {"pool.list", RPC_READER, api_pool_list, none},
+    {"pool.add", RPC_ADMIN, api_pool_add, pool_add_params},
+    {"pool.remove", RPC_ADMIN, api_pool_remove, name_params},
+    {"pool.assign", RPC_ADMIN, api_pool_assign, pool_assign_params},
     {"event.report", RPC_ADMIN, api_event_report, report_params},
     {"drain", RPC_ADMIN, api_drain, drain_params},
 };

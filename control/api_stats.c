@@ -101,7 +101,7 @@ static uint32_t addresses_of(const struct dp_config *dp, uint32_t lane)
 {
     uint32_t n = 0;
     for (uint32_t i = 0; i < dp->n_addresses; i++) {
-        n += dp->addresses[i].lane == lane;
+        n += dp->addresses[i].lane == lane && !dp->addresses[i].removed;
     }
     return n;
 }

@@ -34,6 +34,7 @@ struct http;
 struct https;
 struct sns;
 struct sts;
+struct addresses;
 struct ctl_lanes;
 struct decisions;
 struct idempotency;
@@ -66,6 +67,7 @@ struct ctl {
     struct message_table messages; /* queued ones: how many of their recipients are still queued */
     struct path_stats paths;
     struct ctl_counts counts;
+    struct addresses *addresses; /* of config.dp.addresses, as they are now */
     struct pool_groups *pools;   /* of config.dp.pools */
     struct decisions *decisions; /* the decision library */
     struct dnsbl *dnsbl;

@@ -316,24 +316,29 @@ static void parse_limits(struct ctl_parse *p)
 
 /* ---- the data plane's part --------------------------------------------------------------- */
 
-/* What the data plane is given: its own two sections and whom to trust, as one line with sorted
- * keys so that its hash does not depend on spacing. */
+/* What the data plane is given: its own section and whom to trust, as one line with sorted keys so
+ * that its hash does not depend on spacing. Addresses come by the channels (addresses.h), so a
+ * running data plane is not replaced because of them. */
 static void make_dataplane_file(struct ctl_parse *p)
 {
     struct ctl_config *c = p->config;
-    json_t *file = json_object(), *dataplane;
+    json_t *file = json_object(), *dataplane, *port, *queue;
+    size_t i, k;
     dataplane = json_deep_copy(json_object_get(p->effective, "dataplane"));
     (void)json_object_del(dataplane, "spawn");
-    (void)json_object_set_new(file, "dataplane", dataplane);
-    (void)json_object_set(file, "pools", json_object_get(p->effective, "pools"));
-    if (json_object_get(p->effective, "tls")) {
-        (void)json_object_set(file, "tls", json_object_get(p->effective, "tls"));
-    }
-    c->dp_json = json_dumps(file, JSON_SORT_KEYS | JSON_COMPACT);
-    INVARIANT(c->dp_json != NULL);
-    c->dp_json_len = strlen(c->dp_json);
-    c->dp_hash = chan_config_hash(c->dp_json, c->dp_json_len);
-    json_decref(file);
+    json_array_foreach(json_object_get(dataplane, "ports"), i, port){json_array_foreach(
+        json_object_get(port, "queues"), k, queue){(void)json_object_del(queue, "addresses");
+}
+}
+(void)json_object_set_new(file, "dataplane", dataplane);
+if (json_object_get(p->effective, "tls")) {
+    (void)json_object_set(file, "tls", json_object_get(p->effective, "tls"));
+}
+c->dp_json = json_dumps(file, JSON_SORT_KEYS | JSON_COMPACT);
+INVARIANT(c->dp_json != NULL);
+c->dp_json_len = strlen(c->dp_json);
+c->dp_hash = chan_config_hash(c->dp_json, c->dp_json_len);
+json_decref(file);
 }
 
 /* Room for the largest message, its recipients' names and its list of dots, in each lane. */

@@ -8,6 +8,7 @@
  * started; running transactions finish; the data plane ends; what is not durable becomes so. A
  * second signal ends at once; the next start finds everything in spool and slots.
  */
+#include "control/addresses.h"
 #include "control/api.h"
 #include "control/ctl.h"
 #include "control/destination.h"
@@ -267,7 +268,9 @@ static int open_parts(struct ctl *ctl)
         return fail(EX_OSERR, error);
     }
     ctl->queue = ctl_must(queue_new(ctl->config.delivery.in_flight_per_site));
-    ctl->pools = ctl_must(pools_open(&ctl->config.dp));
+    ctl->addresses = addresses_open(ctl);
+    ctl->pools =
+        ctl_must(pools_open(&ctl->config.dp, ctl->config.dp.n_pools + ADDRESSES_POOLS_MORE));
     ctl->decisions = decisions_open(ctl, error, sizeof error);
     if (!ctl->decisions) {
         return fail(EX_CONFIG, error);
@@ -278,6 +281,7 @@ static int open_parts(struct ctl *ctl)
         return fail(EX_OSERR, error);
     }
     (void)ctl_must(dispatch_open(ctl) ? ctl : NULL);
+    addresses_follow_lanes(ctl->addresses);
     if ((status = open_dns(ctl)) != EX_OK || (status = open_tls(ctl)) != EX_OK) {
         return status;
     }
@@ -404,6 +408,7 @@ static void close_parts(struct ctl *ctl)
     dnsbl_close(ctl->dnsbl);
     decisions_close(ctl->decisions);
     pools_close(ctl->pools, ctl->config.dp.n_pools);
+    addresses_close(ctl->addresses);
     queue_free(ctl->queue);
     shaping_free(ctl->shaping);
     message_table_free(&ctl->messages);

@@ -2,6 +2,7 @@
  * decisions_file.c's, what goes in from the configuration decisions_config.c's. */
 #include "control/decisions_private.h"
 
+#include "control/addresses.h"
 #include "control/events.h"
 #include "control/job.h"
 #include "control/lanes.h"
@@ -56,8 +57,8 @@ static void on_look(uv_timer_t *timer)
 static struct strategy_limits limits_of(const struct ctl_config *config)
 {
     struct strategy_limits l = strategy_limits_default();
-    uint32_t endpoints = config->dp.n_pools * POOL_GROUPS_MAX + config->n_routes;
-    l.n_pools_max += config->dp.n_pools;
+    uint32_t endpoints = (config->dp.n_pools + 8) * POOL_GROUPS_MAX + config->n_routes;
+    l.n_pools_max += config->dp.n_pools + ADDRESSES_POOLS_MORE;
     l.n_endpoints_max = l.n_endpoints_max > endpoints * 2 ? l.n_endpoints_max : endpoints * 2;
     l.outage_wait_ms = (uint64_t)config->delivery.backoff.step_s[0] * 1000;
     return l;

@@ -57,6 +57,14 @@ bool decisions_late(struct decisions *decisions, enum strategy_late what,
 void decisions_classify(const struct decisions *decisions, uint16_t code, const uint8_t enhanced[3],
                         const char *text, struct reply_verdict *ret_verdict);
 
+/* Addresses and pools that come at run time. has_room: every sender of the pool can have another
+ * endpoint. False: the library refuses. */
+bool decisions_has_room(const struct decisions *decisions, uint32_t pool);
+bool decisions_add_pool(struct decisions *decisions, uint32_t pool);
+bool decisions_add_address(struct decisions *decisions, uint32_t pool, const char *ip);
+/* The configuration of the sender (its pool) has changed. */
+bool decisions_put_sender(struct decisions *decisions, uint32_t sender);
+
 /* The strategy of a sender from now on (strategy.set), kept in spool.path/strategies.json over
  * restarts until it is set back to the configuration's. False with a sentence. */
 bool decisions_set_strategy(struct decisions *decisions, uint32_t sender, enum strategy_kind kind,

@@ -81,12 +81,58 @@ static enum strategy_error put_sender(struct decisions *d, const struct ctl_send
     return strategy_sender(d->engine, &wanted);
 }
 
+/* ---- at run time ------------------------------------------------------------------------- */
+
+bool decisions_has_room(const struct decisions *d, uint32_t pool)
+{
+    const struct ctl_config *config = &d->ctl->config;
+    for (uint32_t i = 0; i < config->n_senders; i++) {
+        const struct ctl_sender *sender = &config->senders[i];
+        uint32_t kind;
+        if (sender->has_pool && sender->pool == pool &&
+            strategy_slot_path(d->engine, sender->name, STRATEGY_SLOTS_MAX - 1, &kind)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool decisions_add_pool(struct decisions *d, uint32_t pool)
+{
+    d->changed = true;
+    return strategy_pool(d->engine, d->ctl->config.dp.pools[pool].name) == STRATEGY_OK;
+}
+
+bool decisions_put_sender(struct decisions *d, uint32_t sender)
+{
+    d->changed = true;
+    grants_return_all(d->grants, decisions_now_ms(d));
+    return put_sender(d, &d->ctl->config.senders[sender]) == STRATEGY_OK;
+}
+
+bool decisions_add_address(struct decisions *d, uint32_t pool, const char *ip)
+{
+    const struct ctl_config *config = &d->ctl->config;
+    const struct strategy_address_config address = {.ip = ip, .no_warmup = !warms_up(config, pool)};
+    bool good =
+        strategy_pool_address(d->engine, config->dp.pools[pool].name, &address) == STRATEGY_OK;
+    for (uint32_t i = 0; i < config->n_senders && good; i++) {
+        if (config->senders[i].has_pool && config->senders[i].pool == pool) {
+            good = decisions_put_sender(d, i);
+        }
+    }
+    return good;
+}
+
 static bool put_all(struct decisions *d, char *ret_error, size_t error_bytes)
 {
     const struct ctl_config *config = &d->ctl->config;
     enum strategy_error error = STRATEGY_OK;
     const char *name = "";
     for (uint32_t i = 0; i < config->dp.n_pools && error == STRATEGY_OK; i++) {
+        if (config->dp.pools[i].removed) {
+            continue;
+        }
         error = put_pool(d, i);
         name = config->dp.pools[i].name;
     }

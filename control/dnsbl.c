@@ -24,7 +24,7 @@ struct question { /* of one address in one zone */
 struct dnsbl {
     struct ctl *ctl;
     struct question *questions; /* address by address, a zone after the other */
-    uint32_t n, n_zones, next;
+    uint32_t n, n_zones, next;  /* n grows with the addresses: dnsbl_follow() */
     uint64_t tick_ms;
     uv_timer_t timer;
 };
@@ -42,15 +42,13 @@ bool dnsbl_listed(const struct dnsbl *d, uint32_t address)
 /* ---- what an answer means ---------------------------------------------------------------- */
 
 /* The group that an address is in. */
-static const struct pool_group *group_of(const struct ctl *ctl, uint32_t address,
-                                         const struct pool_groups **ret_pool)
+static const struct pool_group *group_of(const struct ctl *ctl, uint32_t address)
 {
     const struct pool_groups *pool = &ctl->pools[ctl->config.dp.addresses[address].pool];
     for (uint32_t i = 0; i < pool->n; i++) {
         const struct pool_group *group = &pool->group[i];
         for (uint32_t k = 0; k < group->n; k++) {
-            if (pool->members[group->first + k] == address) {
-                *ret_pool = pool;
+            if (group->members[k] == address) {
                 return group;
             }
         }
@@ -58,11 +56,10 @@ static const struct pool_group *group_of(const struct ctl *ctl, uint32_t address
     return NULL;
 }
 
-static bool all_listed(const struct dnsbl *d, const struct pool_groups *pool,
-                       const struct pool_group *group)
+static bool all_listed(const struct dnsbl *d, const struct pool_group *group)
 {
     for (uint32_t k = 0; k < group->n; k++) {
-        if (!dnsbl_listed(d, pool->members[group->first + k])) {
+        if (!dnsbl_listed(d, group->members[k])) {
             return false;
         }
     }
@@ -71,9 +68,8 @@ static bool all_listed(const struct dnsbl *d, const struct pool_groups *pool,
 
 static void tell_library(struct dnsbl *d, const struct question *q, enum strategy_listing listing)
 {
-    const struct pool_groups *pool;
-    const struct pool_group *group = group_of(d->ctl, q->address, &pool);
-    if (!group || (group->n > 1 && listing == STRATEGY_LISTED && !all_listed(d, pool, group))) {
+    const struct pool_group *group = group_of(d->ctl, q->address);
+    if (!group || (group->n > 1 && listing == STRATEGY_LISTED && !all_listed(d, group))) {
         return;
     }
     (void)strategy_dnsbl(decisions_engine(d->ctl->decisions), decisions_now_ms(d->ctl->decisions),
@@ -163,21 +159,29 @@ static void on_tick(uv_timer_t *timer)
     struct question *q = &d->questions[d->next];
     char name[256];
     d->next = (d->next + 1) % d->n;
-    if (!q->open && dnsbl_name(&d->ctl->config.dp.addresses[q->address].addr,
-                               d->ctl->config.dnsbl.zone[q->zone], name, sizeof name)) {
+    if (!q->open && !d->ctl->config.dp.addresses[q->address].removed &&
+        dnsbl_name(&d->ctl->config.dp.addresses[q->address].addr,
+                   d->ctl->config.dnsbl.zone[q->zone], name, sizeof name)) {
         q->open = true;
         dns_listing(d->ctl->dns, name, on_answer, q);
     }
 }
 
-static void fill(struct dnsbl *d)
+void dnsbl_follow(struct dnsbl *d)
 {
-    for (uint32_t i = 0; i < d->n; i++) {
+    uint32_t n = d->n_zones * d->ctl->config.dp.n_addresses;
+    if (n == d->n) {
+        return;
+    }
+    for (uint32_t i = d->n; i < n; i++) {
         d->questions[i] =
             (struct question){.dnsbl = d, .address = i / d->n_zones, .zone = i % d->n_zones};
     }
+    d->n = n;
     uint64_t interval_ms = (uint64_t)d->ctl->config.dnsbl.interval_s * 1000;
     d->tick_ms = interval_ms / d->n > TICK_MIN_MS ? interval_ms / d->n : TICK_MIN_MS;
+    (void)uv_timer_start(&d->timer, on_tick, TICK_MIN_MS, d->tick_ms);
+    uv_unref((uv_handle_t *)&d->timer);
 }
 
 struct dnsbl *dnsbl_open(struct ctl *ctl)
@@ -185,21 +189,19 @@ struct dnsbl *dnsbl_open(struct ctl *ctl)
     struct dnsbl *d = ctl_must(calloc(1, sizeof *d));
     d->ctl = ctl;
     d->n_zones = ctl->config.dnsbl.n_zones;
-    d->n = d->n_zones * ctl->config.dp.n_addresses;
-    if (d->n > 0) {
-        d->questions = ctl_must(calloc(d->n, sizeof d->questions[0]));
-        fill(d);
+    if (d->n_zones > 0) { /* untouched memory costs nothing */
+        d->questions =
+            ctl_must(calloc((size_t)d->n_zones * DP_ADDRESSES_MAX, sizeof d->questions[0]));
         d->timer.data = d;
         (void)uv_timer_init(ctl->loop, &d->timer);
-        (void)uv_timer_start(&d->timer, on_tick, TICK_MIN_MS, d->tick_ms);
-        uv_unref((uv_handle_t *)&d->timer);
+        dnsbl_follow(d);
     }
     return d;
 }
 
 void dnsbl_stop(struct dnsbl *d)
 {
-    if (d->n > 0) {
+    if (d->n_zones > 0) {
         (void)uv_timer_stop(&d->timer);
     }
 }

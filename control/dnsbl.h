@@ -20,6 +20,9 @@ void dnsbl_stop(struct dnsbl *dnsbl);
 /* After the loop has closed the handles. */
 void dnsbl_close(struct dnsbl *dnsbl);
 
+/* Addresses have been added: they are asked about too. */
+void dnsbl_follow(struct dnsbl *dnsbl);
+
 /* Index in config.dp.addresses: a list that drains names it. */
 bool dnsbl_listed(const struct dnsbl *dnsbl, uint32_t address);
 

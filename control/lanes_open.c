@@ -7,6 +7,8 @@
  */
 #include "control/lanes.h"
 
+#include "control/addresses.h"
+
 #include <errno.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -78,6 +80,7 @@ static bool lane_open(struct ctl_lanes *lanes, uint32_t number, char *ret_error,
         .lane = number,
         .n_slots = ctl->config.dp.jobs_per_lane,
         .arena_bytes = ctl->config.dp.arena_bytes,
+        .n_addresses = ctl->config.dp.addresses_per_lane,
     };
     enum chan_found found = CHAN_FOUND_NONE;
     int result = open_or_replace(ctl->config.run_dir, &geometry, &lane->chan, &found);
@@ -233,6 +236,7 @@ bool lanes_reset(struct ctl_lanes *lanes)
         }
     }
     lanes->n = lanes->ctl->config.dp.n_lanes;
+    addresses_follow_lanes(lanes->ctl->addresses);
     return true;
 }
 

@@ -1,6 +1,7 @@
 /* plan.c - see plan.h. */
 #include "control/plan.h"
 
+#include "control/addresses.h"
 #include "control/dnsbl.h"
 #include "control/dp_process.h"
 #include "control/lanes.h"
@@ -61,9 +62,11 @@ static void fill_sender(struct plan *plan, uint32_t number)
         sender->n++;
     }
     sender->lanes = 0;
-    for (uint32_t i = 0; config->has_pool && i < ctl->pools[config->pool].n_members; i++) {
-        uint32_t member = ctl->pools[config->pool].members[i];
-        sender->lanes |= UINT64_C(1) << ctl->config.dp.addresses[member].lane;
+    for (uint32_t g = 0; config->has_pool && g < ctl->pools[config->pool].n; g++) {
+        const struct pool_group *group = &ctl->pools[config->pool].group[g];
+        for (uint32_t i = 0; i < group->n; i++) {
+            sender->lanes |= UINT64_C(1) << ctl->config.dp.addresses[group->members[i]].lane;
+        }
     }
 }
 
@@ -118,16 +121,14 @@ static bool relay_takes(const struct plan *plan, uint32_t route, uint64_t messag
 }
 
 /* The member of a group whose turn it is among those with room in their lane; null: none. */
-static const struct dp_address *member_with_room(const struct plan *plan,
-                                                 const struct pool_groups *pool,
-                                                 const struct pool_group *group,
-                                                 uint64_t message_id)
+static const struct dp_address *
+member_with_room(const struct plan *plan, const struct pool_group *group, uint64_t message_id)
 {
     const struct ctl *ctl = plan->ctl;
     for (uint32_t i = 0; dp_process_running(ctl->lanes->process) && i < group->n; i++) {
-        uint32_t member = pool->members[group->first + (group->turn + i) % group->n];
+        uint32_t member = group->members[(group->turn + i) % group->n];
         const struct dp_address *address = &ctl->config.dp.addresses[member];
-        if (!dnsbl_listed(ctl->dnsbl, member) &&
+        if (!dnsbl_listed(ctl->dnsbl, member) && addresses_usable(ctl->addresses, member) &&
             lanes_has_room(ctl->lanes, address->lane, message_id)) {
             return address;
         }
@@ -160,6 +161,17 @@ bool plan_is_unfit(const struct plan *plan, const struct plan_request *request, 
     return unfit;
 }
 
+/* None of its members will take anything before an operator or another host does something. */
+static bool out_of_use(const struct plan *plan, const struct pool_group *group)
+{
+    for (uint32_t i = 0; i < group->n; i++) {
+        if (!addresses_out_of_use(plan->ctl->addresses, group->members[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
 struct masks {
     uint32_t eligible, down, busy;
     uint32_t foreign; /* of the other IP version than all addresses of the destination */
@@ -168,7 +180,6 @@ struct masks {
 static struct masks masks_of(const struct plan *plan, const struct plan_request *request)
 {
     const struct plan_sender *sender = &plan->senders[request->sender];
-    const struct ctl_sender *config = &plan->ctl->config.senders[request->sender];
     struct masks m = {0};
     for (uint32_t i = 0; i < sender->n; i++) {
         const struct plan_slot *slot = &sender->slots[i];
@@ -176,10 +187,10 @@ static struct masks masks_of(const struct plan *plan, const struct plan_request 
         bool eligible = is_eligible(plan, request->sender, slot), down = !eligible, busy = false;
         if (eligible && slot->group) {
             bool family = slot->group->family == 4 ? request->has_ip4 : request->has_ip6;
-            down = !family || dp_process_lost(plan->ctl->lanes->process);
+            down = !family || dp_process_lost(plan->ctl->lanes->process) ||
+                   out_of_use(plan, slot->group);
             m.foreign |= family ? 0 : bit;
-            busy = !member_with_room(plan, &plan->ctl->pools[config->pool], slot->group,
-                                     request->message_id);
+            busy = !member_with_room(plan, slot->group, request->message_id);
         } else if (eligible) {
             down = relay_down(plan, slot->route) || !carries(plan, slot, request, NULL, 0);
             busy = !relay_takes(plan, slot->route, request->message_id);
@@ -275,8 +286,7 @@ static void fill_decision(struct plan *plan, const struct grant *grant,
 static void take_member(struct plan *plan, const struct plan_request *request,
                         struct pool_group *group, struct plan_choice *choice)
 {
-    uint32_t number = plan->ctl->config.senders[request->sender].pool;
-    choice->address = member_with_room(plan, &plan->ctl->pools[number], group, request->message_id);
+    choice->address = member_with_room(plan, group, request->message_id);
     INVARIANT(choice->address != NULL);
     choice->endpoint = group->name;
     group->turn = (group->turn + 1) % group->n;
@@ -318,7 +328,9 @@ enum plan_result plan_choose(struct plan *plan, const struct plan_request *reque
     ret_choice->retry_ms = (int64_t)grant.retry_ms;
     ret_choice->may_change = (masks.eligible & masks.down) != 0;
     if (grant.result == GRANT_HELD && (masks.eligible & ~masks.down) == 0) {
-        return masks.foreign != 0 ? hold_foreign(request, ret_choice) : PLAN_BLOCKED;
+        return masks.foreign != 0 && (request->has_ip4 || request->has_ip6)
+                   ? hold_foreign(request, ret_choice)
+                   : PLAN_BLOCKED;
     }
     if (grant.result == GRANT_HELD) {
         return PLAN_HELD;

@@ -51,6 +51,7 @@ static int file_get(const char *path, const struct chan_geometry *geometry, stru
     if (result == CHAN_OK) {
         uint64_t page_rounding = map->arena_bytes - geometry->arena_bytes;
         bool same = map->lane == geometry->lane && map->n_slots == geometry->n_slots &&
+                    map->n_addresses == geometry->n_addresses &&
                     map->arena_bytes >= geometry->arena_bytes && page_rounding < 4096;
         *ret_found = same ? CHAN_FOUND_OLD : CHAN_FOUND_OLD_SIZE;
         return CHAN_OK;
@@ -132,6 +133,12 @@ void chan_control_reset(struct chan_control *c)
 {
     for (uint32_t slot = 0; slot < c->map.n_slots; slot++) {
         atomic_store_explicit(&c->map.slots[slot].state, CHAN_FREE, memory_order_release);
+    }
+    for (uint32_t i = 0; i < c->map.n_addresses; i++) {
+        struct chan_address *address = &c->map.addresses[i];
+        bool wanted = atomic_load(&address->want) != CHAN_ADDRESS_NONE;
+        atomic_store(&address->is, wanted ? CHAN_ADDRESS_NEW : CHAN_ADDRESS_GONE);
+        atomic_store(&address->sessions, 0);
     }
     ring_clear(c->map.jobs);
     ring_clear(c->map.done);
@@ -232,7 +239,7 @@ bool chan_control_alloc(struct chan_control *c, uint32_t *ret_slot)
 
 /* Dekker with the lane's way to sleep (chan_lane_sleep_begin): the push and this load, there the
  * store and its look at the ring, each in one total order, so one of the two sees the other. */
-static void lane_wake(struct chan_control *c)
+void chan_control_wake(struct chan_control *c)
 {
     const uint64_t one = 1;
     atomic_thread_fence(memory_order_seq_cst);
@@ -252,7 +259,7 @@ int chan_control_submit(struct chan_control *c, uint32_t slot)
         return CHAN_E_FULL;
     }
     c->marks[slot] = CHAN_MARK_SUBMITTED;
-    lane_wake(c);
+    chan_control_wake(c);
     return CHAN_OK;
 }
 
@@ -329,13 +336,13 @@ void chan_control_recall(struct chan_control *c, uint32_t slot)
 void chan_control_recall_end(struct chan_control *c)
 {
     atomic_fetch_add(&c->map.header->recalls, 1);
-    lane_wake(c);
+    chan_control_wake(c);
 }
 
 void chan_control_drain(struct chan_control *c, bool on)
 {
     atomic_store(&c->map.header->drain, on ? 1u : 0u);
-    lane_wake(c);
+    chan_control_wake(c);
 }
 
 int chan_control_done_fd(const struct chan_control *c)

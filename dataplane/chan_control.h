@@ -56,7 +56,8 @@ int chan_control_open(const char *run_dir, const struct chan_geometry *geometry,
 /* Unmaps; the file stays, and so do the jobs in it. Null is fine. */
 void chan_control_close(struct chan_control *c);
 
-/* Sets all slots FREE, empties the rings and the arena. Only while no data plane is attached. */
+/* Sets all slots FREE, empties the rings and the arena; what is wanted of addresses stays. Only
+ * while no data plane is attached. */
 void chan_control_reset(struct chan_control *c);
 
 /* After adopting: counts free slots anew and takes the ranges of each slot that is not FREE into

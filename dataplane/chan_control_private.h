@@ -1,4 +1,5 @@
-/* chan_control_private.h - struct chan_control, for chan_control.c and chan_control_socket.c. */
+/* chan_control_private.h - struct chan_control, for the files of chan_control.h and chan_address.h.
+ */
 #ifndef WIREPOST_CHAN_CONTROL_PRIVATE_H
 #define WIREPOST_CHAN_CONTROL_PRIVATE_H
 
@@ -17,8 +18,12 @@ struct chan_control {
     uint8_t *marks;       /* enum chan_mark, per slot */
     uint32_t *free_slots; /* a stack: the slot used last is used next, its lines are warm */
     uint32_t n_free;
-    uint32_t scan; /* next slot to look at for DONE since opening; n_slots: all seen */
+    uint32_t scan;         /* next slot to look at for DONE since opening; n_slots: all seen */
+    uint32_t next_address; /* where to look for a free entry */
     int job_fd, done_fd;
 };
+
+/* The lane has something new to look at. */
+void chan_control_wake(struct chan_control *c);
 
 #endif

@@ -12,7 +12,7 @@
 
 /* Where the parts of a file stand; all offsets are multiples of a page. */
 struct layout {
-    uint64_t job_ring, done_ring, slots, arena, arena_bytes, file_bytes;
+    uint64_t job_ring, done_ring, addresses, slots, arena, arena_bytes, file_bytes;
 };
 
 const char *chan_error_text(int error)
@@ -32,23 +32,25 @@ static uint64_t whole_pages(uint64_t bytes)
     return (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
 }
 
-static struct layout layout_of(uint32_t n_slots, uint64_t arena_bytes)
+static struct layout layout_of(uint32_t n_slots, uint32_t n_addresses, uint64_t arena_bytes)
 {
     uint64_t ring = whole_pages(sizeof(struct chan_ring) + n_slots * sizeof(uint32_t));
     struct layout l;
     l.job_ring = whole_pages(sizeof(struct chan_header));
     l.done_ring = l.job_ring + ring;
-    l.slots = l.done_ring + ring;
+    l.addresses = l.done_ring + ring;
+    l.slots = l.addresses + whole_pages(n_addresses * sizeof(struct chan_address));
     l.arena = l.slots + whole_pages(n_slots * sizeof(struct chan_slot));
     l.arena_bytes = whole_pages(arena_bytes);
     l.file_bytes = l.arena + l.arena_bytes;
     return l;
 }
 
-static bool sizes_valid(uint32_t n_slots, uint64_t arena_bytes)
+static bool sizes_valid(uint32_t n_slots, uint32_t n_addresses, uint64_t arena_bytes)
 {
     return n_slots >= CHAN_SLOTS_MIN && n_slots <= CHAN_SLOTS_MAX &&
-           (n_slots & (n_slots - 1)) == 0 && arena_bytes > 0 && arena_bytes <= CHAN_ARENA_MAX;
+           (n_slots & (n_slots - 1)) == 0 && arena_bytes > 0 && arena_bytes <= CHAN_ARENA_MAX &&
+           n_addresses <= CHAN_ADDRESSES_MAX;
 }
 
 bool chan_file_path(const char *run_dir, uint32_t lane, char *buf, size_t buf_bytes)
@@ -68,6 +70,9 @@ static int header_write(int fd, const struct chan_geometry *geometry, const stru
         .file_bytes = l->file_bytes,
         .job_ring = l->job_ring,
         .done_ring = l->done_ring,
+        .addresses = l->addresses,
+        .n_addresses = geometry->n_addresses,
+        .address_bytes = sizeof(struct chan_address),
         .slots = l->slots,
         .arena = l->arena,
         .arena_bytes = l->arena_bytes,
@@ -84,10 +89,10 @@ int chan_file_create(const char *path, const struct chan_geometry *geometry)
     char temporary[4096];
     int n = snprintf(temporary, sizeof temporary, "%s.new", path);
     if (n < 0 || (size_t)n >= sizeof temporary ||
-        !sizes_valid(geometry->n_slots, geometry->arena_bytes)) {
+        !sizes_valid(geometry->n_slots, geometry->n_addresses, geometry->arena_bytes)) {
         return CHAN_E_ARGUMENT;
     }
-    struct layout l = layout_of(geometry->n_slots, geometry->arena_bytes);
+    struct layout l = layout_of(geometry->n_slots, geometry->n_addresses, geometry->arena_bytes);
     int fd = open(temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0) {
         return CHAN_E_SYSTEM;
@@ -114,13 +119,16 @@ int chan_file_create(const char *path, const struct chan_geometry *geometry)
 static bool header_valid(const struct chan_header *h, uint64_t file_bytes)
 {
     if (h->magic != CHAN_MAGIC || h->version != CHAN_VERSION ||
-        h->slot_bytes != sizeof(struct chan_slot) || !sizes_valid(h->n_slots, h->arena_bytes)) {
+        h->slot_bytes != sizeof(struct chan_slot) ||
+        h->address_bytes != sizeof(struct chan_address) ||
+        !sizes_valid(h->n_slots, h->n_addresses, h->arena_bytes)) {
         return false;
     }
-    struct layout l = layout_of(h->n_slots, h->arena_bytes);
-    return h->job_ring == l.job_ring && h->done_ring == l.done_ring && h->slots == l.slots &&
-           h->arena == l.arena && h->arena_bytes == l.arena_bytes &&
-           h->file_bytes == l.file_bytes && file_bytes == l.file_bytes;
+    struct layout l = layout_of(h->n_slots, h->n_addresses, h->arena_bytes);
+    return h->job_ring == l.job_ring && h->done_ring == l.done_ring &&
+           h->addresses == l.addresses && h->slots == l.slots && h->arena == l.arena &&
+           h->arena_bytes == l.arena_bytes && h->file_bytes == l.file_bytes &&
+           file_bytes == l.file_bytes;
 }
 
 static int file_map(int fd, struct chan_map *ret_map)
@@ -146,6 +154,8 @@ static int file_map(int fd, struct chan_map *ret_map)
         .header = header,
         .jobs = (struct chan_ring *)(void *)(base + header->job_ring),
         .done = (struct chan_ring *)(void *)(base + header->done_ring),
+        .addresses = (struct chan_address *)(void *)(base + header->addresses),
+        .n_addresses = header->n_addresses,
         .slots = (struct chan_slot *)(void *)(base + header->slots),
         .arena = base + header->arena,
         .arena_bytes = header->arena_bytes,

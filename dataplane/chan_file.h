@@ -32,27 +32,32 @@ const char *chan_error_text(int error);
 /* In run_dir: the data plane holds an exclusive flock on it for as long as it lives. */
 #define CHAN_LOCK_NAME "dataplane.lock"
 
-#define CHAN_SLOTS_MIN 2u
-#define CHAN_SLOTS_MAX 65536u
-#define CHAN_ARENA_MAX (UINT64_C(1) << 40)
+#define CHAN_SLOTS_MIN     2u
+#define CHAN_SLOTS_MAX     65536u
+#define CHAN_ARENA_MAX     (UINT64_C(1) << 40)
+#define CHAN_ADDRESSES_MAX 65536u
 
 struct chan_geometry {
     uint32_t lane;
     uint32_t n_slots;     /* power of two, CHAN_SLOTS_MIN..CHAN_SLOTS_MAX */
     uint64_t arena_bytes; /* 1..CHAN_ARENA_MAX; rounded up to whole pages */
+    uint32_t n_addresses; /* 0..CHAN_ADDRESSES_MAX */
 };
 
-/* A mapped channel. The pointers stand inside the mapping; n_slots and arena_bytes are private
- * copies of what was checked at opening, because the header could be overwritten by the other side.
+/* A mapped channel. The pointers stand inside the mapping; n_slots, n_addresses and arena_bytes are
+ * private copies of what was checked at opening, because the header could be overwritten by the
+ * other side.
  */
 struct chan_map {
     struct chan_header *header;
     struct chan_ring *jobs, *done;
+    struct chan_address *addresses;
     struct chan_slot *slots;
     uint8_t *arena;
     uint64_t arena_bytes;
     uint64_t map_bytes;
     uint32_t n_slots;
+    uint32_t n_addresses;
     uint32_t lane;
 };
 

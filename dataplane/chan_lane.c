@@ -17,7 +17,7 @@ int chan_lane_open(struct chan_lane *c, const char *run_dir, const struct chan_g
         return result;
     }
     if (c->map.lane != geometry->lane || c->map.n_slots != geometry->n_slots ||
-        c->map.arena_bytes < geometry->arena_bytes) {
+        c->map.n_addresses != geometry->n_addresses || c->map.arena_bytes < geometry->arena_bytes) {
         chan_file_close(&c->map);
         return CHAN_E_FORMAT;
     }

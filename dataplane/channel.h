@@ -4,7 +4,7 @@
  *
  * The file `lane-N.chan` in the run directory (a tmpfs in production) is one mapping:
  *
- *     header | job ring | done ring | slots | arena
+ *     header | job ring | done ring | addresses | slots | arena
  *
  * It is a named file, not an anonymous memfd, so that the state of each job outlives a kill -9 of
  * both processes: whoever starts next reads from the slots what was not attempted, what is doubtful
@@ -36,7 +36,7 @@
 #include <stdatomic.h>
 
 #define CHAN_MAGIC      UINT64_C(0x57504348414e3031) /* "WPCHAN01" */
-#define CHAN_VERSION    4u
+#define CHAN_VERSION    5u
 #define CHAN_RCPT_MAX   32u /* recipients of one job */
 #define CHAN_TARGET_MAX 8u  /* addresses of MX hosts in one job, in the order to try them */
 #define CHAN_TEXT_MAX   256u
@@ -160,6 +160,37 @@ struct chan_slot {
     struct chan_result results[CHAN_RCPT_MAX];
 };
 
+/* What control wants of a source address, and what the lane has made of it: chan_address.h. */
+enum chan_address_want { CHAN_ADDRESS_NONE, CHAN_ADDRESS_USE, CHAN_ADDRESS_DRAIN };
+
+#define CHAN_ADDRESS_MAP(X)                                                                        \
+    X(GONE, "gone")                                                                                \
+    X(NEW, "waiting")         /* control's: the lane has not looked at it yet */                   \
+    X(TENTATIVE, "tentative") /* is anybody else using it? (RFC 4862 5.4) */                       \
+    X(UP, "up")                                                                                    \
+    X(DUPLICATE, "duplicate") /* another host has it */                                            \
+    X(REFUSED, "refused")     /* TCP does not take it: not of this network */                      \
+    X(DRAINING, "draining")                                                                        \
+    X(DRAINED, "drained")
+
+enum chan_address_is {
+#define X(name, text) CHAN_ADDRESS_##name,
+    CHAN_ADDRESS_MAP(X)
+#undef X
+        CHAN_N_ADDRESS_IS
+};
+
+/* An entry is filled by control while it is NONE and GONE, and belongs to the lane from then on
+ * until it is NONE and GONE again. */
+struct chan_address {
+    _Atomic uint32_t want; /* enum chan_address_want; control */
+    _Atomic uint32_t is;   /* enum chan_address_is; the lane */
+    struct ip_addr addr;   /* control */
+    uint8_t pad;
+    uint16_t vlan;             /* control; 0: frames without a tag */
+    _Atomic uint32_t sessions; /* connections now; the lane */
+};
+
 struct chan_ring {
     alignas(64) _Atomic uint32_t head; /* next to write; free-running */
     alignas(64) _Atomic uint32_t tail; /* next to read */
@@ -206,14 +237,18 @@ struct chan_header {
     uint32_t n_slots;    /* power of two */
     uint32_t slot_bytes; /* sizeof(struct chan_slot) */
     uint64_t file_bytes;
-    uint64_t job_ring, done_ring, slots, arena; /* offsets in the file */
+    uint64_t job_ring, done_ring, addresses, slots, arena; /* offsets in the file */
     uint64_t arena_bytes;
+    uint32_t n_addresses;                  /* entries */
+    uint32_t address_bytes;                /* sizeof(struct chan_address) */
     uint64_t boot_id;                      /* random per creation of the file */
     _Atomic uint64_t control_heartbeat_ns; /* CLOCK_MONOTONIC, at least once a second */
     _Atomic uint64_t lane_heartbeat_ns;
     _Atomic uint32_t lane_pid;
-    _Atomic uint32_t lane_sleeping; /* 1: write the eventfd after pushing a job */
-    _Atomic uint32_t recalls;       /* raised by control after it has recalled slots */
+    _Atomic uint32_t lane_sleeping;     /* 1: write the eventfd after pushing a job */
+    _Atomic uint32_t recalls;           /* raised by control after it has recalled slots */
+    _Atomic uint32_t addresses_changed; /* raised by control after it has changed addresses */
+    _Atomic uint32_t addresses_used;    /* no entry from here on was ever used; control */
     _Atomic uint32_t drain; /* set by control: start nothing new, hand back what is queued */
     uint32_t n_tcp_counters;
     struct chan_counters counters;
@@ -223,6 +258,7 @@ struct chan_header {
 static_assert(sizeof(struct ip_addr) == 17, "channel layout");
 static_assert(sizeof(struct chan_target) == 36, "channel layout");
 static_assert(sizeof(struct chan_result) == 264, "channel layout");
+static_assert(sizeof(struct chan_address) == 32, "channel layout");
 static_assert(offsetof(struct chan_slot, message_id) == 8, "channel layout");
 static_assert(sizeof(struct chan_slot) % 8 == 0, "channel layout");
 

@@ -111,10 +111,12 @@ static void parse_queue(struct dp_parse *p, const char *path, json_t *queue, uin
     }
     config_path_join(child, path, "addresses");
     json_t *addresses = member(queue, "addresses");
-    if (!json_is_object(addresses) || json_object_size(addresses) == 0) {
+    if (!addresses) {
+        return; /* they come over the control socket */
+    }
+    if (!json_is_object(addresses)) {
         config_error_add(p->errors, child,
-                         "must be an object from pool names to lists of addresses; "
-                         "remove a queue that has none");
+                         "must be an object from pool names to lists of addresses");
         return;
     }
     config_parse_addresses(p, child, addresses, lane);
@@ -223,6 +225,8 @@ static void parse_sizes(struct dp_parse *p, const char *path, json_t *object)
         (uint64_t)config_get_u32(p->errors, path, object, "arena_mb", 1, 65536, 64) << 20;
     config->sessions_per_lane =
         config_get_u32(p->errors, path, object, "sessions", 16, 65536, 4096);
+    config->addresses_per_lane =
+        config_get_u32(p->errors, path, object, "addresses", 16, DP_ADDRESSES_MAX, 16384);
     config->huge_pages = config_get_bool(p->errors, path, object, "huge_pages", false);
     config->memory_mb = config_get_u32(p->errors, path, object, "memory_mb", 64, 1048576, 256);
     (void)config_get_text(p->errors, path, object, "eal", false, config->eal_extra,
@@ -232,8 +236,9 @@ static void parse_sizes(struct dp_parse *p, const char *path, json_t *object)
 
 static void parse_dataplane(struct dp_parse *p, json_t *dataplane)
 {
-    static const char *const keys[] = {"ports",     "jobs", "arena_mb", "sessions", "huge_pages",
-                                       "memory_mb", "eal",  "binary",   NULL};
+    static const char *const keys[] = {"ports",     "jobs",       "arena_mb",  "sessions",
+                                       "addresses", "huge_pages", "memory_mb", "eal",
+                                       "binary",    NULL};
     if (!json_is_object(dataplane)) {
         config_error_add(p->errors, "/dataplane", "must be an object");
         return;
@@ -258,6 +263,9 @@ bool dp_config_parse(json_t *root, struct dp_config *ret_config, struct config_e
         parse_dataplane(&p, member(root, "dataplane"));
     }
     config_expand_addresses(&p);
+    for (size_t i = 0; i < p.n_specs; i++) {
+        free(p.specs[i].ehlo);
+    }
     free(p.specs);
     if (json_is_object(member(root, "tls"))) {
         (void)config_get_text(errors, "/tls", member(root, "tls"), "ca_file", false,
@@ -268,6 +276,9 @@ bool dp_config_parse(json_t *root, struct dp_config *ret_config, struct config_e
 
 void dp_config_free(struct dp_config *config)
 {
+    for (uint32_t i = 0; i < config->n_addresses; i++) {
+        free(config->addresses[i].ehlo);
+    }
     free(config->pools);
     free(config->addresses);
     *config = (struct dp_config){0};

@@ -22,6 +22,8 @@ struct dp_address {
     uint32_t lane;          /* index in dp_config.lanes */
     uint32_t pool;          /* index in dp_config.pools */
     uint32_t index_in_pool; /* 1.. : the {n} of the pool's EHLO name */
+    char *ehlo;             /* a name of its own; null: the pool's */
+    bool removed;           /* by control, at run time */
 };
 
 struct dp_lane {
@@ -54,6 +56,7 @@ struct dp_pool {
     char ehlo[256]; /* pattern with {n} and {ip}; checked host name after replacing */
     enum dp_warmup warmup;
     uint32_t n_addresses;
+    bool removed; /* by control, at run time */
 };
 
 struct dp_config {
@@ -67,11 +70,12 @@ struct dp_config {
     uint32_t n_addresses;
     uint32_t jobs_per_lane; /* "jobs": slots of a channel, power of two, 64..65536, default 1024 */
     uint64_t arena_bytes;   /* "arena_mb" per lane, default 64 MiB */
-    uint32_t sessions_per_lane; /* "sessions", default 4096 */
-    bool huge_pages;            /* default false: EAL runs with --no-huge */
-    uint32_t memory_mb;         /* EAL memory without huge pages, default 256 */
-    char eal_extra[512];        /* "eal": further EAL arguments */
-    char tls_ca_file[1024];     /* root["tls"]["ca_file"]; "": the system's */
+    uint32_t sessions_per_lane;  /* "sessions", default 4096 */
+    uint32_t addresses_per_lane; /* "addresses": room for them, default 16384 */
+    bool huge_pages;             /* default false: EAL runs with --no-huge */
+    uint32_t memory_mb;          /* EAL memory without huge pages, default 256 */
+    char eal_extra[512];         /* "eal": further EAL arguments */
+    char tls_ca_file[1024];      /* root["tls"]["ca_file"]; "": the system's */
 };
 
 /* Parses root["dataplane"], root["pools"] and root["tls"]["ca_file"]; other keys of root are not
@@ -80,8 +84,9 @@ struct dp_config {
  * which is no error here.
  *
  * "addresses" maps a pool's name to a list of texts: one address, a range "a-b" (both included), or
- * a prefix "x/27" (its hosts, see ip_range.h), of IPv4 or IPv6. "dataplane.binary" (which program
- * wirepostd starts) is only checked to be a text.
+ * a prefix "x/27" (its hosts, see ip_range.h), of IPv4 or IPv6; or an object {"address", "ehlo"}
+ * for one that has an EHLO name of its own. "dataplane.binary" (which program wirepostd starts) is
+ * only checked to be a text.
  *
  * True when no error was added; ret_config must be freed with dp_config_free() in either case. */
 bool dp_config_parse(json_t *root, struct dp_config *ret_config, struct config_errors *errors);
@@ -91,6 +96,11 @@ void dp_config_free(struct dp_config *config);
  * is too small. */
 bool dp_pool_ehlo(const struct dp_config *config, const struct dp_address *address, char *buf,
                   size_t buf_bytes);
+
+/* A full host name (RFC 5321 2.3.5). */
+bool dp_host_name_valid(const char *name);
+/* A pattern that gives one for every address. */
+bool dp_ehlo_pattern_valid(const char *pattern);
 
 /* Null when addresses of the range may be bound on this network; otherwise what is wrong with it
  * and what to do, to be read behind its text. */

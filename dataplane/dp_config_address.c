@@ -43,27 +43,61 @@ static void check_range(struct dp_parse *p, const struct dp_spec *spec, const ch
     }
 }
 
+static void spec_add(struct dp_parse *p, const struct dp_spec *spec)
+{
+    struct dp_spec *specs = realloc(p->specs, (p->n_specs + 1) * sizeof specs[0]);
+    INVARIANT(specs != NULL);
+    p->specs = specs;
+    p->specs[p->n_specs++] = *spec;
+}
+
+static bool parse_text(struct dp_parse *p, const char *text, struct dp_spec *spec)
+{
+    if (!text || !ip_range_parse(text, &spec->range)) {
+        config_error_add(
+            p->errors, spec->path,
+            "must be an address (198.51.100.10, 2001:db8::10), a range "
+            "(198.51.100.10-198.51.100.41) or a prefix (198.51.100.64/27, 2001:db8::40/122)");
+        return false;
+    }
+    uint64_t n = ip_range_count(&spec->range);
+    p->n_addresses = n < UINT64_MAX - p->n_addresses ? p->n_addresses + n : UINT64_MAX;
+    check_range(p, spec, text);
+    return true;
+}
+
+/* {"address": "198.51.100.10", "ehlo": "mail.acme.example"} */
+static bool parse_object(struct dp_parse *p, json_t *item, struct dp_spec *spec)
+{
+    static const char *const keys[] = {"address", "ehlo", NULL};
+    char child[CONFIG_PATH_MAX], ehlo[256];
+    config_check_keys(p->errors, spec->path, item, keys);
+    if (!parse_text(p, json_string_value(json_object_get(item, "address")), spec) ||
+        !config_get_text(p->errors, spec->path, item, "ehlo", false, ehlo, sizeof ehlo)) {
+        return spec->range.family != 0;
+    }
+    config_path_join(child, spec->path, "ehlo");
+    if (!dp_host_name_valid(ehlo)) {
+        config_error_add(p->errors, child, "\"%s\" is no full host name", ehlo);
+    } else if (spec->range.first != spec->range.last) {
+        config_error_add(p->errors, child, "a name of its own is for one address, not for several");
+    } else {
+        spec->ehlo = strdup(ehlo);
+        INVARIANT(spec->ehlo != NULL);
+    }
+    return true;
+}
+
 static void parse_spec(struct dp_parse *p, const char *path, json_t *item, uint32_t lane,
                        uint32_t pool)
 {
     struct dp_spec spec = {.lane = lane, .pool = pool};
-    const char *text = json_string_value(item);
-    if (!text || !ip_range_parse(text, &spec.range)) {
-        config_error_add(
-            p->errors, path,
-            "must be an address (198.51.100.10, 2001:db8::10), a range "
-            "(198.51.100.10-198.51.100.41) or a prefix (198.51.100.64/27, 2001:db8::40/122)");
-        return;
-    }
     memcpy(spec.path, path, strlen(path) + 1);
-    uint64_t n = ip_range_count(&spec.range);
-    p->n_addresses = n < UINT64_MAX - p->n_addresses ? p->n_addresses + n : UINT64_MAX;
-    check_range(p, &spec, text);
-
-    struct dp_spec *specs = realloc(p->specs, (p->n_specs + 1) * sizeof specs[0]);
-    INVARIANT(specs != NULL);
-    p->specs = specs;
-    p->specs[p->n_specs++] = spec;
+    bool good = json_is_object(item) ? parse_object(p, item, &spec)
+                                     : parse_text(p, json_string_value(item), &spec);
+    if (good) {
+        spec_add(p, &spec);
+    }
 }
 
 static bool find_pool(const struct dp_config *config, const char *name, uint32_t *ret_pool)
@@ -138,6 +172,25 @@ static void check_overlaps(struct dp_parse *p)
     free(sorted);
 }
 
+static void check_room(struct dp_parse *p)
+{
+    uint64_t n[DP_LANES_MAX] = {0};
+    for (size_t i = 0; i < p->n_specs; i++) {
+        uint32_t lane = p->specs[i].lane;
+        uint64_t more = ip_range_count(&p->specs[i].range);
+        n[lane] = more < DP_ADDRESSES_MAX ? n[lane] + more : DP_ADDRESSES_MAX + 1;
+        if (n[lane] > p->config->addresses_per_lane) {
+            config_error_add(p->errors, p->specs[i].path,
+                             "queue %u of port \"%s\" has room for %u addresses; raise "
+                             "/dataplane/addresses, or use more queues",
+                             p->config->lanes[lane].queue,
+                             p->config->ports[p->config->lanes[lane].port].name,
+                             p->config->addresses_per_lane);
+            return;
+        }
+    }
+}
+
 static void expand_spec(struct dp_config *config, const struct dp_spec *spec)
 {
     uint64_t n = ip_range_count(&spec->range);
@@ -147,6 +200,7 @@ static void expand_spec(struct dp_config *config, const struct dp_spec *spec)
             .lane = spec->lane,
             .pool = spec->pool,
             .index_in_pool = ++config->pools[spec->pool].n_addresses,
+            .ehlo = spec->ehlo ? strdup(spec->ehlo) : NULL,
         };
     }
 }
@@ -158,6 +212,7 @@ void config_expand_addresses(struct dp_parse *p)
                          "%llu source addresses in all; at most %u are possible",
                          (unsigned long long)p->n_addresses, DP_ADDRESSES_MAX);
     }
+    check_room(p);
     check_overlaps(p);
     if (p->errors->count > p->errors_before || p->n_addresses == 0) {
         return;

@@ -49,7 +49,7 @@ static bool label_valid(const char *label, size_t len)
 
 /* RFC 5321 2.3.5: a fully-qualified name, so with a dot; RFC 1123 2.1: not all digits at the end.
  */
-static bool host_name_valid(const char *name)
+bool dp_host_name_valid(const char *name)
 {
     const char *label = name;
     bool dotted = false, last_numeric = false;
@@ -70,10 +70,17 @@ static bool host_name_valid(const char *name)
     }
 }
 
+bool dp_ehlo_pattern_valid(const char *pattern)
+{
+    char longest[512];
+    return pattern_fill(pattern, "65536", IP_TEXT_LONGEST, longest, sizeof longest) &&
+           dp_host_name_valid(longest);
+}
+
 static void parse_pool(struct dp_parse *p, const char *name, json_t *object)
 {
     static const char *const keys[] = {"ehlo", "warmup", NULL};
-    char path[CONFIG_PATH_MAX], child[CONFIG_PATH_MAX], longest[512];
+    char path[CONFIG_PATH_MAX], child[CONFIG_PATH_MAX];
     struct dp_pool *pool = &p->config->pools[p->config->n_pools];
     config_path_join(path, "/pools", name);
     if (!config_name_valid(name)) {
@@ -90,8 +97,7 @@ static void parse_pool(struct dp_parse *p, const char *name, json_t *object)
     }
     config_check_keys(p->errors, path, object, keys);
     if (config_get_text(p->errors, path, object, "ehlo", true, pool->ehlo, sizeof pool->ehlo) &&
-        (!pattern_fill(pool->ehlo, "65536", IP_TEXT_LONGEST, longest, sizeof longest) ||
-         !host_name_valid(longest))) {
+        !dp_ehlo_pattern_valid(pool->ehlo)) {
         config_error_add(p->errors, config_path_join(child, path, "ehlo"),
                          "\"%s\" does not give a full host name; write letters, digits, '-', dots "
                          "and the placeholders {n} and {ip}, such as out-{n}.acme.example",
@@ -137,6 +143,9 @@ bool dp_pool_ehlo(const struct dp_config *config, const struct dp_address *addre
 {
     char n[16], ip[sizeof IP_TEXT_LONGEST];
     INVARIANT(address->pool < config->n_pools);
+    if (address->ehlo) {
+        return snprintf(buf, buf_bytes, "%s", address->ehlo) < (int)buf_bytes;
+    }
     (void)snprintf(n, sizeof n, "%u", address->index_in_pool);
     ip_label(&address->addr, ip);
     return pattern_fill(config->pools[address->pool].ehlo, n, ip, buf, buf_bytes);

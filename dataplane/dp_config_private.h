@@ -9,6 +9,7 @@ struct dp_spec {
     char path[CONFIG_PATH_MAX];
     struct ip_range range;
     uint32_t lane, pool;
+    char *ehlo; /* of a single address, or null */
 };
 
 /* What a parse gathers beside the configuration itself. */

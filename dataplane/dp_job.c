@@ -16,24 +16,6 @@ static bool range_inside(struct chan_range range, uint64_t size)
     return range.offset <= size && range.len <= size - range.offset;
 }
 
-static bool source_known(const struct dp_job_limits *limits, const struct ip_addr *addr)
-{
-    uint32_t low = 0, high = limits->n_sources;
-    while (low < high) {
-        uint32_t middle = low + (high - low) / 2;
-        int order = memcmp(&limits->sources[middle], addr, sizeof *addr);
-        if (order == 0) {
-            return true;
-        }
-        if (order < 0) {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    return false;
-}
-
 static const char *check_fixed(const struct job_view *v)
 {
     const struct chan_slot *s = &v->fixed;
@@ -50,7 +32,8 @@ static const char *check_fixed(const struct job_view *v)
         (s->use & ~CHAN_USE_CHUNKING) != 0 || s->ret > SMTP_RET_HDRS) {
         return "job: unknown needs";
     }
-    if (!source_known(v->limits, &s->source)) {
+    v->job->source_number = dp_sources_find(v->limits->sources, &s->source);
+    if (v->job->source_number == ADDR_MAP_NONE) {
         return "job: source address does not belong to this lane";
     }
     return NULL;

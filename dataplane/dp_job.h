@@ -13,6 +13,7 @@
 #define WIREPOST_DP_JOB_H
 
 #include "dataplane/channel.h"
+#include "dataplane/dp_sources.h"
 #include "dataplane/smtp_client.h"
 #include "tcp/utcp.h"
 
@@ -36,6 +37,7 @@ struct dp_job {
     uint32_t use; /* CHAN_USE_* */
     uint32_t connections_max, messages_per_connection_max, idle_ms;
     struct ip_addr source;
+    uint32_t source_number; /* in dp_sources */
     uint8_t n_targets;
     struct dp_job_target targets[CHAN_TARGET_MAX];
     const char *ehlo, *mail_from, *site;
@@ -64,8 +66,7 @@ struct dp_job {
 struct dp_job_limits {
     const uint8_t *arena;
     uint64_t arena_bytes;
-    const struct ip_addr *sources; /* of this lane, ascending by memcmp() */
-    uint32_t n_sources;
+    const struct dp_sources *sources; /* of this lane */
 };
 
 /* Null when the slot holds a good job, which is then in *ret_job; otherwise what is wrong, as a

@@ -36,7 +36,6 @@ struct dataplane {
     bool eal_started;
     struct dp_eal_args eal;
     struct dp_devices devices;
-    struct dp_steer steer[DP_PORTS_MAX];
     struct dp_worker *lanes[DP_LANES_MAX];
     struct dp_worker_io io[DP_LANES_MAX];
     struct rte_ring *rings[DP_LANES_MAX][DP_LANES_MAX]; /* [from][to] */
@@ -181,11 +180,6 @@ static int open_ports(struct dataplane *d)
     if (!dp_devices_open(&d->devices, &d->config, &errors)) {
         return report(&errors, refused_status());
     }
-    for (uint32_t port = 0; port < d->config.n_ports; port++) {
-        if (!dp_steer_init(&d->steer[port], &d->config, port)) {
-            return fail(EX_OSERR, "memory", "not enough");
-        }
-    }
     return EX_OK;
 }
 
@@ -236,7 +230,7 @@ static int open_lane(struct dataplane *d, uint32_t index)
     d->io[index] = (struct dp_worker_io){
         .lane = d->lanes[index],
         .pool = d->devices.pools[index],
-        .steer = d->config.ports[of->port].n_queues > 1 ? &d->steer[of->port] : NULL,
+        .steers = d->config.ports[of->port].n_queues > 1,
         .peers = d->lanes,
         .from = d->from[index],
         .to = d->rings[index],
@@ -245,7 +239,9 @@ static int open_lane(struct dataplane *d, uint32_t index)
         .queue = of->queue,
         .tx_checksum_offload = device->tx_checksum_offload,
     };
-    return EX_OK;
+    return dp_worker_io_init(&d->io[index], DP_ADDRESSES_MAX)
+               ? EX_OK
+               : fail(EX_OSERR, "memory", "not enough");
 }
 
 static int open_lanes(struct dataplane *d)
@@ -299,14 +295,12 @@ static int run_lanes(struct dataplane *d)
 static void tear_down(struct dataplane *d)
 {
     for (uint32_t i = 0; i < d->config.n_lanes; i++) {
+        dp_worker_io_fini(&d->io[i]);
         dp_worker_close(d->lanes[i], dp_clock_ns());
     }
     if (d->eal_started) {
         dp_devices_close(&d->devices, &d->config);
         (void)rte_eal_cleanup();
-    }
-    for (uint32_t port = 0; port < d->config.n_ports; port++) {
-        dp_steer_fini(&d->steer[port]);
     }
     dp_eal_args_free(&d->eal);
     dp_config_free(&d->config);

@@ -73,7 +73,6 @@ struct dp_sessions *dp_sessions_create(const struct dp_sessions_config *config)
         .arena = config->channel->map.arena,
         .arena_bytes = config->channel->map.arena_bytes,
         .sources = config->sources,
-        .n_sources = config->n_sources,
     };
     if (!memory_get(m)) {
         memory_free(m);
@@ -155,6 +154,23 @@ void dp_sessions_recall(struct dp_sessions *m, uint64_t now_ns)
         const struct dp_job *job = s->state == DP_SESSION_FREE ? NULL : dp_session_job(s);
         if (job && dp_job_is_recalled(m, job) && has_not_begun(s)) {
             dp_session_cut(s, now_ns);
+        }
+    }
+    dp_group_wake_all(m);
+    dp_group_dispatch_all(m, now_ns);
+}
+
+void dp_sessions_drain_sources(struct dp_sessions *m, uint64_t now_ns)
+{
+    for (uint32_t i = 0; i < m->config.sessions_max; i++) {
+        struct dp_session *s = &m->sessions[i];
+        if (s->state == DP_SESSION_FREE || !dp_group_drains(m, s->group)) {
+            continue;
+        }
+        if (has_not_begun(s)) {
+            dp_session_cut(s, now_ns);
+        } else if (s->state == DP_SESSION_IDLE) {
+            dp_session_quit(s, now_ns);
         }
     }
     dp_group_wake_all(m);

@@ -32,6 +32,7 @@
 #define WIREPOST_DP_SESSION_H
 
 #include "dataplane/chan_lane.h"
+#include "dataplane/dp_sources.h"
 #include "dataplane/smtp_client.h"
 #include "dataplane/tls_client.h"
 #include "tcp/utcp.h"
@@ -42,11 +43,10 @@ struct dp_sessions_config {
     struct utcp *tcp;               /* its connections are the manager's */
     struct chan_lane *channel;      /* outlives the manager */
     struct chan_counters *counters; /* where to count */
-    const struct ip_addr *sources;  /* of the lane, ascending by memcmp(); outlive the manager */
-    uint32_t n_sources;
-    uint32_t sessions_max;         /* connections at once */
-    uint32_t connect_timeout_ms;   /* 0: 30 s */
-    uint32_t drain_ms;             /* 0: 30 s that running transactions get in a drain */
+    struct dp_sources *sources;  /* of the lane; outlive the manager, which counts sessions there */
+    uint32_t sessions_max;       /* connections at once */
+    uint32_t connect_timeout_ms; /* 0: 30 s */
+    uint32_t drain_ms;           /* 0: 30 s that running transactions get in a drain */
     struct smtp_timeouts timeouts; /* 0: the engine's */
     struct tls_context *tls;       /* outlives the manager and the stack; null: no TLS */
 };
@@ -68,10 +68,14 @@ enum dp_mode {
 /* Takes effect at once; the same mode again changes nothing. */
 void dp_sessions_set_mode(struct dp_sessions *m, uint64_t now_ns, enum dp_mode mode);
 
-/* realtime = now_ns + offset_ns, for the times in slots. */
 /* Control has recalled slots: what has not begun of them goes back. */
 void dp_sessions_recall(struct dp_sessions *m, uint64_t now_ns);
 
+/* Sources were marked as draining: what has not begun from them goes back, what runs is finished,
+ * then comes QUIT. */
+void dp_sessions_drain_sources(struct dp_sessions *m, uint64_t now_ns);
+
+/* realtime = now_ns + offset_ns, for the times in slots. */
 void dp_sessions_set_realtime(struct dp_sessions *m, int64_t offset_ns);
 
 /* Takes at most max jobs; returns how many. In DP_HOLD none. */

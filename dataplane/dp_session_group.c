@@ -40,6 +40,7 @@ uint32_t dp_group_get(struct dp_sessions *m, const struct dp_job *job)
         struct dp_group *g = &m->groups[i];
         if (g->site_hash == job->site_hash && g->tls_hash == job->tls_hash &&
             ip_addr_equal(&g->source, &job->source)) {
+            g->source_number = job->source_number; /* it may have been away in between */
             return i;
         }
     }
@@ -50,6 +51,7 @@ uint32_t dp_group_get(struct dp_sessions *m, const struct dp_job *job)
     m->groups_free = g->hash_next;
     *g = (struct dp_group){
         .source = job->source,
+        .source_number = job->source_number,
         .site_hash = job->site_hash,
         .tls_hash = job->tls_hash,
         .hash_next = *bucket,
@@ -279,7 +281,7 @@ static void dispatch(struct dp_sessions *m, uint64_t now_ns, uint32_t group)
 {
     struct dp_job *job;
     while (m->mode != DP_HOLD && (job = dp_group_peek(m, group)) != NULL) {
-        if (m->mode == DP_DRAIN || dp_job_is_recalled(m, job)) {
+        if (dp_group_drains(m, group) || dp_job_is_recalled(m, job)) {
             (void)dp_group_pop(m, group);
             dp_job_hand_back(job, now_ns);
         } else if (!dispatch_one(m, now_ns, group, job)) {

@@ -32,6 +32,7 @@ int dp_session_open(struct dp_sessions *m, uint64_t now_ns, uint32_t group, stru
     m->free_first = s->next_free;
     m->n_free--;
     m->groups[group].n_sessions++;
+    m->config.sources->list[job->source_number].sessions++;
     m->config.counters->sessions++;
     m->config.counters->sessions_opened++;
     s->group = group;

@@ -100,6 +100,7 @@ enum dp_group_list { DP_GROUP_OFF, DP_GROUP_READY, DP_GROUP_STARVED };
 
 struct dp_group {
     struct ip_addr source;
+    uint32_t source_number;
     uint32_t site_hash, tls_hash;
     uint32_t hash_next; /* in its bucket, or in the free list */
     uint32_t n_sessions;
@@ -139,6 +140,12 @@ struct dp_sessions {
     uint32_t n_buckets;
     struct dp_group_queue ready, starved;
 };
+
+/* Nothing new is started for the group: the lane is drained, or its source is. */
+static inline bool dp_group_drains(const struct dp_sessions *m, uint32_t group)
+{
+    return m->mode == DP_DRAIN || m->config.sources->list[m->groups[group].source_number].draining;
+}
 
 /* Why a job or a connection came to nothing. */
 struct dp_failure {

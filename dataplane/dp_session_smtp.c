@@ -16,6 +16,7 @@ static void session_free(struct dp_session *s)
     m->n_free++;
     m->config.counters->sessions--;
     m->groups[s->group].n_sessions--;
+    m->config.sources->list[m->groups[s->group].source_number].sessions--;
     dp_timers_set(&m->timers, s->index, TIME_NEVER_NS);
     dp_group_wake(m, s->group);
     dp_group_wake_starved(m);
@@ -101,7 +102,7 @@ static void job_after_end(struct dp_session *s, uint64_t now_ns, struct dp_job *
         dp_job_again(job, s->group, job->target);
     } else if (!smtp_client_untouched(&s->client)) {
         dp_job_finish(job, now_ns);
-    } else if (s->owner->mode == DP_DRAIN || dp_job_is_recalled(s->owner, job)) {
+    } else if (dp_group_drains(s->owner, s->group) || dp_job_is_recalled(s->owner, job)) {
         dp_job_hand_back(job, now_ns);
     } else if (s->messages > 1 && !job->fresh_only) {
         dp_job_again(job, s->group, 0);
@@ -168,7 +169,7 @@ static void transaction_done(struct dp_session *s, uint64_t now_ns)
     const struct dp_job *next = dp_group_peek(m, s->group);
     bool wanted = s->idle_ms > 0 ||
                   (next && !next->fresh_only && dp_session_serves(s, next) < next->n_targets);
-    if (m->mode == DP_DRAIN || s->messages >= messages_max || !wanted) {
+    if (dp_group_drains(m, s->group) || s->messages >= messages_max || !wanted) {
         quit_begin(s, now_ns);
         return;
     }

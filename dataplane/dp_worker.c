@@ -15,28 +15,8 @@
 
 /* ---- making ------------------------------------------------------------------------------ */
 
-static int compare_addresses(const void *a, const void *b)
-{
-    return memcmp(a, b, sizeof(struct ip_addr));
-}
-
-static bool sources_get(struct dp_worker *lane, const struct dp_config *config)
-{
-    lane->sources = calloc(config->n_addresses, sizeof lane->sources[0]);
-    if (!lane->sources) {
-        return false;
-    }
-    for (uint32_t i = 0; i < config->n_addresses; i++) {
-        if (config->addresses[i].lane == lane->index) {
-            lane->sources[lane->n_sources++] = config->addresses[i].addr;
-        }
-    }
-    qsort(lane->sources, lane->n_sources, sizeof lane->sources[0], compare_addresses);
-    return true;
-}
-
 /* Closed connections live on for a while beside the sessions (FIN, and its answer). */
-static struct utcp *stack_make(struct dp_worker *lane, const struct dp_worker_config *c)
+static struct utcp *stack_make(const struct dp_worker_config *c)
 {
     const struct dp_port *port = &c->config->ports[c->config->lanes[c->index].port];
     uint32_t connections = c->config->sessions_per_lane + c->config->sessions_per_lane / 2;
@@ -50,7 +30,7 @@ static struct utcp *stack_make(struct dp_worker *lane, const struct dp_worker_co
         .gateway6 = port->network.gateway6,
         .tx_checksum_offload = c->tx_checksum_offload,
         .limits = {.connections = connections,
-                   .addresses = lane->n_sources,
+                   .addresses = c->config->addresses_per_lane,
                    .rx_blocks = connections},
     };
     int error = UTCP_OK;
@@ -58,14 +38,7 @@ static struct utcp *stack_make(struct dp_worker *lane, const struct dp_worker_co
     if (getrandom(tcp.secret, sizeof tcp.secret, 0) != (ssize_t)sizeof tcp.secret) {
         return NULL;
     }
-    struct utcp *stack = utcp_create(&tcp, &error);
-    for (uint32_t i = 0; stack && i < lane->n_sources; i++) {
-        if (utcp_address_add(stack, c->now_ns, &lane->sources[i]) != UTCP_OK) {
-            utcp_destroy(stack);
-            stack = NULL;
-        }
-    }
-    return stack;
+    return utcp_create(&tcp, &error);
 }
 
 static struct dp_sessions *sessions_make(struct dp_worker *lane, const struct dp_config *config)
@@ -74,8 +47,7 @@ static struct dp_sessions *sessions_make(struct dp_worker *lane, const struct dp
         .tcp = lane->tcp,
         .channel = &lane->channel,
         .counters = &lane->counters,
-        .sources = lane->sources,
-        .n_sources = lane->n_sources,
+        .sources = &lane->sources,
         .sessions_max = config->sessions_per_lane,
         .drain_ms = DRAIN_MS,
         .tls = lane->tls,
@@ -109,6 +81,7 @@ static const char *lane_fill(struct dp_worker *lane, const struct dp_worker_conf
         .lane = c->index,
         .n_slots = c->config->jobs_per_lane,
         .arena_bytes = c->config->arena_bytes,
+        .n_addresses = c->config->addresses_per_lane,
     };
     int result = chan_lane_open(&lane->channel, c->run_dir, &geometry);
     if (result != CHAN_OK) {
@@ -125,7 +98,7 @@ static const char *lane_fill(struct dp_worker *lane, const struct dp_worker_conf
     if (tls_context_new(&tls, &lane->tls) != TLS_E_OK) {
         return "TLS cannot be set up; is /tls/ca_file a file of certificates?";
     }
-    if (!sources_get(lane, c->config) || !(lane->tcp = stack_make(lane, c)) ||
+    if (!dp_sources_init(&lane->sources, geometry.n_addresses) || !(lane->tcp = stack_make(c)) ||
         !(lane->sessions = sessions_make(lane, c->config))) {
         return "not enough memory for its connections; lower /dataplane/sessions";
     }
@@ -177,7 +150,7 @@ void dp_worker_close(struct dp_worker *lane, uint64_t now_ns)
     fd_close(lane->wake_fd);
     fd_close(lane->job_fd);
     fd_close(lane->done_fd);
-    free(lane->sources);
+    dp_sources_fini(&lane->sources);
     chan_lane_close(&lane->channel);
     free(lane);
 }
@@ -243,6 +216,7 @@ static void obey(struct dp_worker *lane, uint64_t now_ns)
         lane->recalls = recalls;
         dp_sessions_recall(lane->sessions, now_ns);
     }
+    dp_worker_addresses_follow(lane, now_ns);
 }
 
 bool dp_worker_finished(const struct dp_worker *lane, uint64_t now_ns)
@@ -273,6 +247,7 @@ static void publish(struct dp_worker *lane, uint64_t now_ns)
     memcpy(&header->counters, &lane->counters, sizeof header->counters);
     memcpy(header->tcp_counters, utcp_counters(lane->tcp), n * sizeof header->tcp_counters[0]);
     header->n_tcp_counters = n;
+    dp_worker_addresses_publish(lane, now_ns);
     atomic_store_explicit(&header->lane_pid, (uint32_t)getpid(), memory_order_relaxed);
     atomic_store_explicit(&header->lane_heartbeat_ns, now_ns, memory_order_release);
 }

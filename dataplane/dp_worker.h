@@ -39,12 +39,14 @@ struct dp_worker {
     struct tls_context *tls;
     struct chan_counters counters;
     struct chan_lane channel;
-    uint64_t publish_ns;     /* when to publish counters next */
-    uint32_t recalls;        /* of the header, that were obeyed */
-    uint64_t exit_ns;        /* DP_ORDER_EXIT: stop at the latest; otherwise never */
-    uint64_t linger_ns;      /* all done: stop when TCP has said goodbye, or then */
-    struct ip_addr *sources; /* ascending by memcmp() */
-    uint32_t n_sources;
+    uint64_t publish_ns; /* when to publish counters next */
+    uint32_t recalls;    /* of the header, that were obeyed */
+    uint64_t exit_ns;    /* DP_ORDER_EXIT: stop at the latest; otherwise never */
+    uint64_t linger_ns;  /* all done: stop when TCP has said goodbye, or then */
+    struct dp_sources sources;
+    uint32_t addresses_changed; /* of the header, that was followed */
+    uint32_t addresses_next;    /* to tell about */
+    bool addresses_draining;    /* some are, or may be */
     uint32_t index;
     int epoll_fd;
     int job_fd, done_fd; /* of control; -1: none yet */
@@ -69,8 +71,8 @@ struct dp_worker_config {
     uint64_t now_ns;
 };
 
-/* Opens the channel, makes stack and session manager, and binds the lane's addresses. Null with a
- * text for people in *ret_why (constant) on failure. */
+/* Opens the channel, makes stack and session manager. The addresses come with the first turn. Null
+ * with a text for people in *ret_why (constant) on failure. */
 struct dp_worker *dp_worker_open(const struct dp_worker_config *config, const char **ret_why);
 /* After the lane's thread has ended. */
 void dp_worker_close(struct dp_worker *lane, uint64_t now_ns);
@@ -86,6 +88,18 @@ bool dp_worker_post_fds(struct dp_worker *lane, int job_fd, int done_fd);
 
 /* Orders, timers, jobs, events. True when there was something to do. */
 bool dp_worker_turn(struct dp_worker *lane, uint64_t now_ns);
+
+/* ---- dp_worker_addresses.c: the table of addresses that control shares with the lane */
+
+/* Binds, drains and unbinds as control wants it; nothing when control has changed nothing. */
+void dp_worker_addresses_follow(struct dp_worker *lane, uint64_t now_ns);
+/* Tells control what is, and finishes what was leaving. */
+void dp_worker_addresses_publish(struct dp_worker *lane, uint64_t now_ns);
+/* Entries from 0 on that may be in use. Also for the other lanes of the port, as is the next. */
+uint32_t dp_worker_addresses_used(const struct dp_worker *lane);
+/* True when frames to this address belong to the lane. */
+bool dp_worker_address_owned(const struct dp_worker *lane, uint32_t number,
+                             struct ip_addr *ret_addr);
 
 /* When dp_worker_turn() must come next at the latest. */
 uint64_t dp_worker_deadline_ns(const struct dp_worker *lane);

@@ -72,8 +72,8 @@ static bool is_ours(struct dp_worker_io *io, struct rte_mbuf *m)
     uint32_t owner = DP_STEER_HERE;
     io->lane->counters.rx_frames++;
     io->lane->counters.rx_bytes += m->pkt_len;
-    if (io->steer) {
-        owner = dp_steer_frame(io->steer, rte_pktmbuf_mtod(m, const uint8_t *), m->data_len);
+    if (io->steers) {
+        owner = dp_steer_frame(&io->owners, rte_pktmbuf_mtod(m, const uint8_t *), m->data_len);
     }
     if (owner == DP_STEER_ALL) {
         copy_to_all(io, m);
@@ -106,7 +106,7 @@ static uint32_t receive_handed(struct dp_worker_io *io, uint64_t now_ns)
 {
     struct rte_mbuf *burst[DP_BURST];
     uint32_t sum = 0;
-    for (uint32_t lane = 0; io->steer && lane < io->n_lanes; lane++) {
+    for (uint32_t lane = 0; io->steers && lane < io->n_lanes; lane++) {
         uint32_t n = !io->from[lane] ? 0
                                      : rte_ring_sc_dequeue_burst(io->from[lane], (void **)burst,
                                                                  DP_BURST, NULL);
@@ -119,7 +119,7 @@ static uint32_t receive_handed(struct dp_worker_io *io, uint64_t now_ns)
 static bool frames_wait(void *arg)
 {
     struct dp_worker_io *io = arg;
-    for (uint32_t lane = 0; io->steer && lane < io->n_lanes; lane++) {
+    for (uint32_t lane = 0; io->steers && lane < io->n_lanes; lane++) {
         if (io->from[lane] && !rte_ring_empty(io->from[lane])) {
             return true;
         }
@@ -216,7 +216,7 @@ static bool may_stop(struct dp_worker_io *io, uint64_t now_ns)
         return false;
     }
     atomic_store(&io->lane->finished, 1);
-    for (uint32_t lane = 0; io->steer && lane < io->n_lanes; lane++) {
+    for (uint32_t lane = 0; io->steers && lane < io->n_lanes; lane++) {
         if (io->to[lane] && !atomic_load(&io->peers[lane]->finished)) {
             return false;
         }
@@ -233,6 +233,55 @@ static void count_idle(struct dp_worker_io *io, uint64_t ns)
     atomic_store_explicit(&io->idle_ns, sum_ns + ns, memory_order_relaxed);
 }
 
+bool dp_worker_io_init(struct dp_worker_io *io, uint32_t n_addresses_max)
+{
+    return !io->steers || addr_map_init(&io->owners, n_addresses_max);
+}
+
+void dp_worker_io_fini(struct dp_worker_io *io)
+{
+    addr_map_fini(&io->owners);
+}
+
+static bool is_of_port(const struct dp_worker_io *io, uint32_t lane)
+{
+    return lane == io->lane->index || io->to[lane];
+}
+
+static void owners_add(struct dp_worker_io *io, uint32_t lane)
+{
+    struct ip_addr addr;
+    for (uint32_t i = 0, n = dp_worker_addresses_used(io->peers[lane]); i < n; i++) {
+        if (dp_worker_address_owned(io->peers[lane], i, &addr)) {
+            (void)addr_map_put(&io->owners, &addr, lane); /* more than fit are not possible */
+        }
+    }
+}
+
+/* Control has changed addresses of some lane of the port: their owners are read anew. An address
+ * that moves is gone from its old lane before it is put to the new one, so the last word is right.
+ */
+static void owners_follow(struct dp_worker_io *io)
+{
+    uint32_t changed = 0;
+    for (uint32_t lane = 0; lane < io->n_lanes; lane++) {
+        if (is_of_port(io, lane)) {
+            changed += atomic_load_explicit(&io->peers[lane]->channel.map.header->addresses_changed,
+                                            memory_order_acquire);
+        }
+    }
+    if (changed == io->owners_changed) {
+        return;
+    }
+    io->owners_changed = changed;
+    addr_map_clear(&io->owners);
+    for (uint32_t lane = 0; lane < io->n_lanes; lane++) {
+        if (is_of_port(io, lane)) {
+            owners_add(io, lane);
+        }
+    }
+}
+
 int dp_worker_main(void *arg)
 {
     struct dp_worker_io *io = arg;
@@ -244,6 +293,9 @@ int dp_worker_main(void *arg)
         now_ns = dp_clock_ns();
         if (idle_turns > 0) {
             count_idle(io, now_ns - last_ns);
+        }
+        if (io->steers) {
+            owners_follow(io);
         }
         uint32_t work = receive(io, now_ns);
         work += receive_handed(io, now_ns);

@@ -16,7 +16,9 @@
 struct dp_worker_io {
     struct dp_worker *lane;
     struct rte_mempool *pool;
-    const struct dp_steer *steer; /* of the port; null when it has one queue */
+    bool steers;                  /* the port has several queues */
+    struct addr_map owners;       /* of its addresses: the lanes; with steers */
+    uint32_t owners_changed;      /* sum over the lanes of the port, that owners was made of */
     struct dp_worker **peers;     /* all lanes, by index */
     struct rte_ring **from, **to; /* by index of the other lane; null where there is none */
     uint32_t n_lanes;
@@ -29,6 +31,10 @@ struct dp_worker_io {
     struct rte_mbuf *spare;               /* allocated, but there was no frame for it */
     struct rte_mbuf *out[DP_BURST];
 };
+
+/* With steers, room for the addresses of all lanes. False: no memory; fini in either case. */
+bool dp_worker_io_init(struct dp_worker_io *io, uint32_t n_addresses_max);
+void dp_worker_io_fini(struct dp_worker_io *io);
 
 /* The lane's thread: runs until it is ordered to exit and has nothing left to do. For
  * rte_eal_remote_launch(); arg is a struct dp_worker_io. */

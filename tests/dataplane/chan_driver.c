@@ -3,7 +3,7 @@
  * servers: makes the channels, waits for the data plane, submits jobs and prints their outcomes.
  * --help explains. It keeps nothing durable; a killed one is followed by another with --adopt.
  */
-#include "dataplane/chan_control.h"
+#include "dataplane/chan_address.h"
 #include "dataplane/dp_clock.h"
 #include "dataplane/dp_config.h"
 
@@ -62,6 +62,7 @@ static void open_channels(struct driver *d)
             .lane = lane,
             .n_slots = d->config.jobs_per_lane,
             .arena_bytes = d->config.arena_bytes,
+            .n_addresses = d->config.addresses_per_lane,
         };
         enum chan_found found;
         must(chan_control_open(d->run_dir, &geometry, &d->channels[lane], &found), "channel");
@@ -71,6 +72,23 @@ static void open_channels(struct driver *d)
         } else {
             chan_control_reset(d->channels[lane]);
         }
+    }
+}
+
+/* An adopted table has them already. */
+static void put_addresses(struct driver *d)
+{
+    for (uint32_t i = 0; i < d->config.n_addresses; i++) {
+        const struct dp_address *address = &d->config.addresses[i];
+        struct chan_control *c = d->channels[address->lane];
+        uint32_t entry;
+        if (chan_address_at(c, 0).family != 0 && d->adopt) {
+            return;
+        }
+        if (!chan_address_put(c, &address->addr, 0, CHAN_ADDRESS_USE, &entry)) {
+            die("addresses", "more than there is room for");
+        }
+        chan_addresses_end(c);
     }
 }
 
@@ -358,6 +376,7 @@ int main(int argc, char **argv)
     }
     load(&d);
     open_channels(&d);
+    put_addresses(&d);
     for (uint32_t lane = 0; lane < d.config.n_lanes; lane++) {
         make_body(&d, lane);
     }

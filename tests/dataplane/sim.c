@@ -459,7 +459,7 @@ static struct utcp *stack_make(struct sim *s, uint8_t station, uint8_t first, ui
         struct ip_addr addr = {.family = 4, .bytes = {192, 0, 2, (uint8_t)(first + i)}};
         ck_assert_int_eq(utcp_address_add(stack, s->now_ns, &addr), UTCP_OK);
         if (first == 10) {
-            s->sources[i] = addr;
+            ck_assert(dp_sources_add(&s->sources, i, &addr));
         }
     }
     return stack;
@@ -478,14 +478,14 @@ void sim_make(struct sim *s, const struct sim_options *options)
         .copy_blocks = options->copy_blocks,
     };
     const struct utcp_limits server = {.connections = 96};
+    ck_assert(dp_sources_init(&s->sources, SIM_SOURCES));
     s->client = stack_make(s, 1, 10, SIM_SOURCES, &client);
     s->server = stack_make(s, 2, 1, SIM_SERVERS, &server);
     const struct dp_sessions_config config = {
         .tcp = s->client,
         .channel = &s->file.lane,
         .counters = &s->counters,
-        .sources = s->sources,
-        .n_sources = SIM_SOURCES,
+        .sources = &s->sources,
         .sessions_max = options->sessions_max ? options->sessions_max : 8,
         .tls = sim_tls_context(s, options->ca_file),
     };
@@ -498,6 +498,7 @@ void sim_end(struct sim *s)
     dp_sessions_stop(s->sessions, s->now_ns);
     utcp_destroy(s->client); /* checks its pools */
     dp_sessions_destroy(s->sessions);
+    dp_sources_fini(&s->sources);
     for (uint32_t i = 0; i < SIM_CONNS; i++) {
         if (s->conns[i].conn != 0) {
             conn_free(s, &s->conns[i]);

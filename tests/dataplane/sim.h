@@ -66,7 +66,7 @@ struct sim {
     struct utcp *client, *server;
     struct chan_counters counters;
     struct dp_sessions *sessions;
-    struct ip_addr sources[SIM_SOURCES];
+    struct dp_sources sources;
     struct sim_rules rules[SIM_SERVERS];
     uint64_t now_ns;
     struct sim_conn conns[SIM_CONNS];

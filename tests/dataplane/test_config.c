@@ -218,7 +218,7 @@ static const struct {
      "/dataplane/ports/0/ipv4/gateway", "outside"},
     {PORT(IPV4 ", \"queues\": [{\"queue\": 0, \"addresses\": {\"acme\": [\"198.51.100.10\"]}}]"),
      "/dataplane/ports/0/queues/0", "lcore"},
-    {PORT(IPV4 ", \"queues\": [{\"queue\": 0, \"lcore\": 2}]"),
+    {PORT(IPV4 ", \"queues\": [{\"queue\": 0, \"lcore\": 2, \"addresses\": 7}]"),
      "/dataplane/ports/0/queues/0/addresses", "pool names"},
     {PORT(IPV4 ", \"queues\": [" QUEUE ", {\"queue\": 2, \"lcore\": 3, \"addresses\": {\"acme\": "
                "[\"198.51.100.11\"]}}]"),

@@ -6,26 +6,29 @@
 
 static struct channel_file f;
 static struct dp_job parsed;
-static struct ip_addr sources[3];
+static struct dp_sources sources;
 static struct dp_job_limits limits;
 
 static void setup(void)
 {
     channel_file_make(&f, 8, 1 << 16);
     channel_file_attach(&f);
-    ck_assert(ip_addr_parse("192.0.2.9", &sources[0]));
-    ck_assert(ip_addr_parse("192.0.2.10", &sources[1]));
-    ck_assert(ip_addr_parse("192.0.2.12", &sources[2]));
+    static const char *const texts[] = {"192.0.2.9", "192.0.2.10", "192.0.2.12"};
+    ck_assert(dp_sources_init(&sources, 3));
+    for (uint32_t i = 0; i < 3; i++) {
+        struct ip_addr addr;
+        ck_assert(ip_addr_parse(texts[i], &addr) && dp_sources_add(&sources, i, &addr));
+    }
     limits = (struct dp_job_limits){
         .arena = f.lane.map.arena,
         .arena_bytes = f.lane.map.arena_bytes,
-        .sources = sources,
-        .n_sources = 3,
+        .sources = &sources,
     };
 }
 
 static void teardown(void)
 {
+    dp_sources_fini(&sources);
     channel_file_remove(&f);
 }
 

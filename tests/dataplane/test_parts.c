@@ -11,44 +11,67 @@
 
 /* ---- steering ---------------------------------------------------------------------------- */
 
-static struct dp_address addresses[1200];
-static struct dp_config config;
-static struct dp_steer steer;
+static struct addr_map owners;
 
-/* Port 0 with lanes 0 and 1, port 1 with lane 2; 192.0.(2+lane).n and 2001:db8::(2+lane):n. */
+/* Lanes 0 and 1 with 192.0.(2+lane).n and 2001:db8::(2+lane):n. */
 static void steer_setup(void)
 {
-    config = (struct dp_config){.n_ports = 2, .n_lanes = 3, .addresses = addresses};
-    config.lanes[2].port = 1;
-    for (uint32_t lane = 0; lane < 3; lane++) {
+    ck_assert(addr_map_init(&owners, 800));
+    for (uint32_t lane = 0; lane < 2; lane++) {
         for (uint8_t n = 1; n <= 200; n++) {
-            addresses[config.n_addresses++] = (struct dp_address){
-                .addr = {.family = 4, .bytes = {192, 0, (uint8_t)(2 + lane), n}}, .lane = lane};
-            addresses[config.n_addresses++] = (struct dp_address){
-                .addr = {.family = 6,
-                         .bytes = {0x20, 1, 0xd, 0xb8, [13] = (uint8_t)(2 + lane), [15] = n}},
-                .lane = lane};
+            const struct ip_addr four = {.family = 4, .bytes = {192, 0, (uint8_t)(2 + lane), n}};
+            const struct ip_addr six = {
+                .family = 6, .bytes = {0x20, 1, 0xd, 0xb8, [13] = (uint8_t)(2 + lane), [15] = n}};
+            ck_assert(addr_map_put(&owners, &four, lane) && addr_map_put(&owners, &six, lane));
         }
     }
-    ck_assert(dp_steer_init(&steer, &config, 0));
 }
 
 static void steer_teardown(void)
 {
-    dp_steer_fini(&steer);
+    addr_map_fini(&owners);
 }
+
+START_TEST(a_map_of_addresses_agrees_with_a_list_under_random_changes)
+{
+    enum { ROOM = 100, KEYS = 256 };
+    uint32_t seed = (uint32_t)_i + 1, values[KEYS];
+    struct addr_map map;
+    ck_assert(addr_map_init(&map, ROOM));
+    memset(values, 0xff, sizeof values);
+    for (uint32_t step = 0, n = 0; step < 5000; step++) {
+        uint32_t key = (uint32_t)rand_r(&seed) % KEYS;
+        struct ip_addr addr = {.family = key & 1 ? 6 : 4, .bytes = {(uint8_t)key}};
+        if (rand_r(&seed) % 2) {
+            bool fits = values[key] != ADDR_MAP_NONE || n < ROOM;
+            ck_assert_int_eq(addr_map_put(&map, &addr, step), fits);
+            n += fits && values[key] == ADDR_MAP_NONE;
+            values[key] = fits ? step : values[key];
+        } else {
+            addr_map_remove(&map, &addr);
+            n -= values[key] != ADDR_MAP_NONE;
+            values[key] = ADDR_MAP_NONE;
+        }
+        key = (uint32_t)rand_r(&seed) % KEYS;
+        addr = (struct ip_addr){.family = key & 1 ? 6 : 4, .bytes = {(uint8_t)key}};
+        ck_assert_uint_eq(addr_map_get(&map, &addr), values[key]);
+        ck_assert_uint_eq(map.n, n);
+    }
+    addr_map_fini(&map);
+}
+END_TEST
 
 static uint32_t ipv4_to(uint8_t net, uint8_t host)
 {
     uint8_t frame[34] = {[12] = 0x08, [14] = 0x45, [30] = 192, [32] = net, [33] = host};
-    return dp_steer_frame(&steer, frame, sizeof frame);
+    return dp_steer_frame(&owners, frame, sizeof frame);
 }
 
 static uint32_t arp_for(uint8_t opcode, uint8_t net, uint8_t host)
 {
     uint8_t frame[42] = {
         [12] = 0x08, [13] = 0x06, [21] = opcode, [38] = 192, [40] = net, [41] = host};
-    return dp_steer_frame(&steer, frame, sizeof frame);
+    return dp_steer_frame(&owners, frame, sizeof frame);
 }
 
 START_TEST(a_packet_belongs_to_the_lane_of_its_destination)
@@ -56,7 +79,7 @@ START_TEST(a_packet_belongs_to_the_lane_of_its_destination)
     for (uint8_t n = 1; n <= 200; n++) {
         ck_assert_uint_eq(ipv4_to(2, n), 0);
         ck_assert_uint_eq(ipv4_to(3, n), 1);
-        ck_assert_uint_eq(ipv4_to(4, n), DP_STEER_HERE); /* another port's */
+        ck_assert_uint_eq(ipv4_to(4, n), DP_STEER_HERE); /* nobody's here */
     }
     ck_assert_uint_eq(ipv4_to(2, 201), DP_STEER_HERE);
 }
@@ -73,7 +96,7 @@ static uint32_t ipv6(uint8_t type, const uint8_t *to, const uint8_t *target, boo
     if (!tagged) {
         memmove(frame + 12, frame + 16, sizeof frame - 16);
     }
-    return dp_steer_frame(&steer, frame, sizeof frame - (tagged ? 0 : 4));
+    return dp_steer_frame(&owners, frame, sizeof frame - (tagged ? 0 : 4));
 }
 
 START_TEST(ipv6_packets_and_solicitations_go_to_the_owner_and_other_groups_to_all)
@@ -102,14 +125,14 @@ START_TEST(short_and_unknown_frames_stay_where_they_are)
 {
     uint8_t frame[42] = {[12] = 0x08, [13] = 0x06};
     for (uint32_t len = 0; len < sizeof frame; len++) {
-        ck_assert_uint_eq(dp_steer_frame(&steer, frame, len), DP_STEER_HERE);
+        ck_assert_uint_eq(dp_steer_frame(&owners, frame, len), DP_STEER_HERE);
     }
     frame[13] = 0;
     for (uint32_t len = 0; len < 34; len++) {
-        ck_assert_uint_eq(dp_steer_frame(&steer, frame, len), DP_STEER_HERE);
+        ck_assert_uint_eq(dp_steer_frame(&owners, frame, len), DP_STEER_HERE);
     }
     frame[12] = 0x86;
-    ck_assert_uint_eq(dp_steer_frame(&steer, frame, sizeof frame), DP_STEER_HERE);
+    ck_assert_uint_eq(dp_steer_frame(&owners, frame, sizeof frame), DP_STEER_HERE);
 }
 END_TEST
 
@@ -300,6 +323,7 @@ int main(void)
     tcase_add_checked_fixture(tc, steer_setup, steer_teardown);
     tcase_add_test(tc, a_packet_belongs_to_the_lane_of_its_destination);
     tcase_add_test(tc, ipv6_packets_and_solicitations_go_to_the_owner_and_other_groups_to_all);
+    tcase_add_loop_test(tc, a_map_of_addresses_agrees_with_a_list_under_random_changes, 0, 20);
     tcase_add_test(tc, an_arp_question_goes_to_its_owner_and_other_arp_to_all);
     tcase_add_test(tc, short_and_unknown_frames_stay_where_they_are);
     tcase_add_loop_test(tc, timers_agree_with_a_plain_table, 0, 5);

@@ -566,6 +566,77 @@ START_TEST(after_a_drain_the_lane_runs_again)
 }
 END_TEST
 
+/* The source with this text is drained, or is not any more. */
+static void drain_source(const char *text, bool on)
+{
+    struct ip_addr addr;
+    ck_assert(ip_addr_parse(text, &addr));
+    s.sources.list[dp_sources_find(&s.sources, &addr)].draining = on;
+    if (on) {
+        dp_sessions_drain_sources(s.sessions, s.now_ns);
+    }
+}
+
+static uint32_t sessions_of(const char *text)
+{
+    struct ip_addr addr;
+    ck_assert(ip_addr_parse(text, &addr));
+    return s.sources.list[dp_sources_find(&s.sources, &addr)].sessions;
+}
+
+START_TEST(a_drained_source_hands_back_what_has_not_begun_and_quits_and_others_go_on)
+{
+    const struct test_job idle = {.source = "192.0.2.10"}, other = {.source = "192.0.2.11"};
+    const struct test_job dead = {.source = "192.0.2.10", .targets = {"192.0.2.3"}, .site_hash = 3};
+    s.rules[2].lost = true;
+    deliver(&idle);
+    deliver(&other);
+    uint32_t connecting = channel_file_submit(&s.file, &dead);
+    uint32_t waiting = channel_file_submit(&s.file, &dead);
+    sim_run(&s, 100);
+    ck_assert_uint_eq(sessions_of("192.0.2.10"), 2);
+    drain_source("192.0.2.10", true);
+    uint32_t late = channel_file_submit(&s.file, &idle);
+    sim_run(&s, 100);
+    const uint32_t slots[] = {connecting, waiting, late};
+    for (size_t i = 0; i < 3; i++) {
+        struct sim_result r = sim_wait(&s, slots[i], 0);
+        check_result(&r, OUTCOME_RETURNED, OUTCOME_STAGE_LOCAL, 0);
+    }
+    ck_assert_uint_eq(s.quits, 1);
+    ck_assert_uint_eq(sessions_of("192.0.2.10"), 0);
+    ck_assert_uint_eq(sessions_of("192.0.2.11"), 1);
+    deliver(&other);
+    drain_source("192.0.2.10", false);
+    deliver(&idle);
+    ck_assert_uint_eq(s.accepted, 3); /* connections: the other source's was kept */
+}
+END_TEST
+
+START_TEST(a_transaction_of_a_drained_source_is_finished_and_then_comes_quit)
+{
+    static const uint8_t reply[] = "250 2.0.0 at last\r\n";
+    const struct test_job job = {.source = "192.0.2.10"};
+    s.rules[0].dot = "";
+    uint32_t slot = channel_file_submit(&s.file, &job);
+    sim_run(&s, 100);
+    drain_source("192.0.2.10", true);
+    sim_run(&s, 60000); /* its time is that of SMTP, not of a drain of the lane */
+    ck_assert_int_eq(chan_control_state(s.file.control, slot), CHAN_DOT_SENT);
+    for (uint32_t i = 0; i < SIM_CONNS; i++) {
+        if (s.conns[i].conn != 0) {
+            (void)utcp_send_copy(s.server, s.now_ns, s.conns[i].conn, reply, sizeof reply - 1);
+            utcp_push(s.server, s.now_ns, s.conns[i].conn);
+        }
+    }
+    struct sim_result r = sim_wait(&s, slot, 100);
+    check_result(&r, OUTCOME_DELIVERED, OUTCOME_STAGE_DOT, 250);
+    sim_run(&s, 100);
+    ck_assert_uint_eq(s.quits, 1);
+    ck_assert_uint_eq(sessions_of("192.0.2.10"), 0);
+}
+END_TEST
+
 START_TEST(without_control_nothing_starts_and_what_runs_goes_on)
 {
     const struct test_job job = {0};
@@ -706,6 +777,8 @@ int main(void)
     tcase_add_test(tc, a_drain_lets_running_transactions_finish);
     tcase_add_loop_test(tc, a_drain_cuts_off_what_does_not_finish, 0, 4);
     tcase_add_test(tc, after_a_drain_the_lane_runs_again);
+    tcase_add_test(tc, a_drained_source_hands_back_what_has_not_begun_and_quits_and_others_go_on);
+    tcase_add_test(tc, a_transaction_of_a_drained_source_is_finished_and_then_comes_quit);
     tcase_add_test(tc, without_control_nothing_starts_and_what_runs_goes_on);
     tcase_add_loop_test(tc, every_job_ends_and_outcomes_are_true, 0, 16);
     return tap_run("session", tc);

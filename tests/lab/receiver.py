@@ -2,7 +2,7 @@
 """A real SMTP server (aiosmtpd) that writes Maildirs byte for byte, one below --maildir per domain.
 
 Each message accepted is one line of JSON on --log, written after the file is on disk and before the
-250: {"at", "peer", "mail_from", "rcpt_to", "path", "bytes", "tls", "login"}. Run inside the test's namespace.
+250: {"at", "peer", "mail_from", "rcpt_to", "path", "bytes", "ehlo", "tls", "login"}. Run inside the test's namespace.
 With --cert it offers STARTTLS (or speaks TLS at once: --implicit), with --password it wants AUTH.
 """
 import argparse
@@ -41,7 +41,7 @@ class MaildirHandler:
         path = folder / "new" / name
         os.rename(folder / "tmp" / name, path)
         record = {"at": time.time(), "peer": session.peer[0], "mail_from": envelope.mail_from,
-                  "rcpt_to": envelope.rcpt_tos, "path": str(path), "bytes": len(content),
+                  "rcpt_to": envelope.rcpt_tos, "path": str(path), "bytes": len(content), "ehlo": session.host_name,
                   "tls": _server.transport.get_extra_info("sslcontext") is not None,
                   "login": session.auth_data.login.decode() if session.auth_data else None}
         self.log.write(json.dumps(record) + "\n")
