@@ -60,6 +60,8 @@ static struct strategy_limits limits_of(const struct ctl_config *config)
     uint32_t endpoints = (config->dp.n_pools + 8) * POOL_GROUPS_MAX + config->n_routes;
     l.n_pools_max += config->dp.n_pools + ADDRESSES_POOLS_MORE;
     l.n_endpoints_max = l.n_endpoints_max > endpoints * 2 ? l.n_endpoints_max : endpoints * 2;
+    l.pace_half_ms = 10 * SECOND_MS;
+    l.retry_min_ms = SECOND_MS;
     l.outage_wait_ms = (uint64_t)config->delivery.backoff.step_s[0] * 1000;
     return l;
 }
@@ -209,6 +211,22 @@ static uint64_t sent_at(int64_t sent_ms)
     return sent_ms > 0 ? (uint64_t)sent_ms : NEVER_MS;
 }
 
+/* Connections are opened several at a time, and a receiver that limits their number refuses all
+ * but the first: within a second that is one signal and not one for each. */
+static bool is_echo(struct decisions *d, const struct strategy_key *key, const char *path,
+                    const struct reply_verdict *verdict, uint64_t now_ms)
+{
+    if (verdict->class != REPLY_RATE_CONN) {
+        return false;
+    }
+    uint64_t hash = fx_hash(FX_HASH, path, strlen(path) + 1);
+    hash = fx_hash(hash, key->provider, strlen(key->provider));
+    uint64_t *last_ms = &d->refused_ms[fx_mix(hash) % REFUSED_SLOTS];
+    bool echo = now_ms - *last_ms < SECOND_MS;
+    *last_ms = echo ? *last_ms : now_ms;
+    return echo;
+}
+
 void decisions_outcome(struct decisions *d, const struct strategy_key *key, const char *path,
                        const struct reply_verdict *verdict, int64_t sent_ms)
 {
@@ -219,8 +237,11 @@ void decisions_outcome(struct decisions *d, const struct strategy_key *key, cons
         .verdict = *verdict,
         .sent_ms = sent_at(sent_ms),
     };
-    (void)strategy_outcome(d->engine, decisions_now_ms(d), &outcome);
-    d->changed = true;
+    uint64_t now_ms = decisions_now_ms(d);
+    if (!is_echo(d, key, path, verdict, now_ms)) {
+        (void)strategy_outcome(d->engine, now_ms, &outcome);
+        d->changed = true;
+    }
 }
 
 bool decisions_late(struct decisions *d, enum strategy_late what, const struct strategy_key *key,

@@ -7,8 +7,8 @@
 
 /* ---- pools and routes -------------------------------------------------------------------- */
 
-/* New addresses of auto senders are warmed up unless the pool says otherwise; with the other
- * strategies the operator has full control and asks for it. */
+/* New addresses of auto senders that have another way out are warmed up unless the pool says
+ * otherwise; with the other strategies the operator has full control and asks for it. */
 static bool warms_up(const struct ctl_config *config, uint32_t pool)
 {
     if (config->dp.pools[pool].warmup != DP_WARMUP_BY_STRATEGY) {
@@ -16,7 +16,7 @@ static bool warms_up(const struct ctl_config *config, uint32_t pool)
     }
     for (uint32_t i = 0; i < config->n_senders; i++) {
         const struct ctl_sender *s = &config->senders[i];
-        if (s->has_pool && s->pool == pool && s->strategy == STRATEGY_AUTO) {
+        if (s->has_pool && s->pool == pool && s->strategy == STRATEGY_AUTO && s->n_shared > 0) {
             return true;
         }
     }

@@ -5,6 +5,8 @@
 #include "control/decisions.h"
 #include "control/pools.h"
 
+#define REFUSED_SLOTS 1024u
+
 struct decisions {
     struct ctl *ctl;
     struct strategy_limits limits;
@@ -13,6 +15,7 @@ struct decisions {
     struct grants *grants;
     struct reply_index replies;
     uint64_t now_ms;
+    uint64_t refused_ms[REFUSED_SLOTS]; /* by a hash of path and provider: see is_echo() */
     bool changed, saving; /* since the last save; a save is under way */
     uv_timer_t timer, look;
 };

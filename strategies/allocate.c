@@ -351,10 +351,11 @@ static void want_relays(const struct job *j)
 
 /* ---- result ---- */
 
-static uint64_t retry_ms(const struct st_context *x)
+static uint64_t retry_ms(const struct strategy_engine *e, const struct st_context *x)
 {
     uint64_t retry = x->guard.retry_ms;
-    uint64_t soonest = x->now_ms + (x->guard.outage != NULL ? SECOND_MS : MINUTE_MS);
+    uint64_t least_ms = e->limits.retry_min_ms;
+    uint64_t soonest = x->now_ms + (x->guard.outage != NULL ? SECOND_MS : least_ms);
 
     if (retry == NEVER_MS) {
         for (uint32_t i = 0; i < x->n; i++) {
@@ -382,7 +383,7 @@ static void put_split(struct strategy_engine *e, const struct st_context *x, uin
         ret->n_parts++;
         ret->n_held -= c->take;
     }
-    ret->retry_ms = ret->n_held == 0 ? NEVER_MS : retry_ms(x);
+    ret->retry_ms = ret->n_held == 0 ? NEVER_MS : retry_ms(e, x);
 }
 
 static bool overflowed(const struct st_context *x, uint32_t left)

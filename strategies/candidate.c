@@ -148,7 +148,7 @@ static void look_at_path(struct strategy_engine *e, const struct st_context *x,
     if (b->state == BRK_OPEN || b->state == BRK_HALF_OPEN)
         unhealthy(c, st_breaker_room(path, x->now_ms, may_probe), c->cause, c->evidence,
                   st_breaker_next_ms(path, x->now_ms));
-    limit(c, st_pace_room(&path->pace), slow, x->now_ms + 10 * MINUTE_MS);
+    limit(c, st_pace_room(&path->pace), slow, st_pace_next_ms(&path->pace, x->now_ms));
     limit(c, st_warmup_room(&path->warmup),
           path->warmup.is_warm ? STRATEGY_C_R_SPIKE : STRATEGY_C_R_WARMUP_CAP,
           st_warmup_next_ms(&path->warmup, x->now_ms));

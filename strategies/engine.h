@@ -42,6 +42,9 @@ struct strategy_limits {
     uint32_t n_paths_max;    /* endpoint x provider */
     uint32_t n_arms_max;     /* cell x endpoint */
     uint64_t outage_wait_ms; /* first wait while a provider is down: 5 min */
+    uint64_t retry_min_ms;   /* held mail is not asked for again before: 1 min */
+    uint64_t pace_half_ms; /* half-life of what is taken as the present rate: 30 min, for plans that
+                              come every few minutes; a caller that plans each second wants less */
 };
 /* 10,000 senders with 12 providers each. */
 struct strategy_limits strategy_limits_default(void);

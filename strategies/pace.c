@@ -8,17 +8,16 @@
 #include "strategies/parts.h"
 
 #define RATE_MIN_PER_H 60u
-#define SENT_HALF_MS   (30 * MINUTE_MS)
 
 static void forget(struct st_pace *p, uint64_t now_ms)
 {
-    p->sent_q8 = fx_decay(p->sent_q8, fx_decay_steps(&p->decay_ms, now_ms, SENT_HALF_MS));
+    p->sent_q8 = fx_decay(p->sent_q8, fx_decay_steps(&p->decay_ms, now_ms, p->half_ms));
 }
 
-/* A steady rate r leaves r x 30 min / ln 2 in the decayed sum. */
+/* A steady rate r leaves r x half-life / ln 2 in the decayed sum. */
 uint32_t st_pace_rate(const struct st_pace *p)
 {
-    return fx_clamp32(fx_scale(p->sent_q8, 1386, 1000 * 256));
+    return fx_clamp32(fx_scale(p->sent_q8, 693 * HOUR_MS / p->half_ms, 1000 * 256));
 }
 
 static void rise(struct st_pace *p, uint64_t now_ms)
@@ -47,6 +46,11 @@ void st_pace_poll(struct st_pace *p, uint64_t now_ms)
 uint32_t st_pace_room(const struct st_pace *p)
 {
     return p->rate_per_h == 0 ? UINT32_MAX : (uint32_t)(p->tokens_q8 / 256);
+}
+
+uint64_t st_pace_next_ms(const struct st_pace *p, uint64_t now_ms)
+{
+    return now_ms + (p->rate_per_h == 0 ? MINUTE_MS : HOUR_MS / p->rate_per_h + 1);
 }
 
 void st_pace_use(struct st_pace *p, uint64_t now_ms, uint32_t n)

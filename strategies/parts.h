@@ -32,6 +32,8 @@ uint64_t st_warmup_next_ms(const struct st_warmup *w, uint64_t now_ms);
 
 void st_pace_poll(struct st_pace *p, uint64_t now_ms);
 uint32_t st_pace_room(const struct st_pace *p); /* UINT32_MAX: not limited; needs poll */
+/* When there is room for another mail. */
+uint64_t st_pace_next_ms(const struct st_pace *p, uint64_t now_ms);
 void st_pace_use(struct st_pace *p, uint64_t now_ms, uint32_t n);
 void st_pace_return(struct st_pace *p, uint32_t n);
 /* rate x percent / 100, not within a minute of the last cut. */

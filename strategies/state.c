@@ -21,7 +21,9 @@ struct strategy_limits strategy_limits_default(void)
                                     .n_flows_max = 131072,
                                     .n_paths_max = 131072,
                                     .n_arms_max = 393216,
-                                    .outage_wait_ms = 5 * MINUTE_MS};
+                                    .outage_wait_ms = 5 * MINUTE_MS,
+                                    .retry_min_ms = MINUTE_MS,
+                                    .pace_half_ms = 30 * MINUTE_MS};
 }
 
 const char *strategy_error_text(enum strategy_error error)
@@ -400,6 +402,7 @@ uint32_t st_path_get(struct strategy_engine *e, uint32_t endpoint, uint32_t prov
     id = e->head.n_paths++;
     e->paths[id].endpoint = endpoint;
     e->paths[id].provider = provider;
+    e->paths[id].pace.half_ms = e->limits.pace_half_ms;
     const struct st_endpoint *from = &e->endpoints[endpoint];
     st_warmup_start(&e->paths[id].warmup, e->head.now_ms, from->is_address && !from->no_warmup);
     st_map_put(&e->paths_by_key, pair_key(endpoint, provider), id);

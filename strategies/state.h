@@ -58,9 +58,9 @@ struct st_breaker {
 
 /* Additive increase, multiplicative decrease; rate 0: not limited. */
 struct st_pace {
-    uint32_t rate_per_h, former_per_h; /* former: before the first cut */
-    uint64_t sent_q8, decay_ms;        /* half-life 30 min: what the rate is */
-    uint64_t cut_ms, step_ms;          /* last cut, last rise */
+    uint32_t rate_per_h, former_per_h;   /* former: before the first cut */
+    uint64_t sent_q8, decay_ms, half_ms; /* what the rate is: limits.pace_half_ms */
+    uint64_t cut_ms, step_ms;            /* last cut, last rise */
     uint64_t token_ms, tokens_q8;
 };
 

@@ -217,6 +217,20 @@ def a_custom_sender_in_the_same_storm_never_touches_shared(work, args):
         site.exact()
 
 
+def a_receiver_with_a_limit_of_connections_gets_everything_at_its_pace(work, args):
+    with Netns() as netns:
+        site = Site(netns, work, args, flags=["--max-connections", "2"], connections_per_address=8)
+        site.call("strategy.set", sender="acme", strategy="dedicated")
+        began = time.time()
+        site.inject("acme", 200)
+        site.wait(150)
+        site.exact()
+        told = len(site.events("deferred"))
+        expect("R_BOUNCE_SURGE" not in {e["reason"] for e in site.events("decision")}, "a limit of connections is no blow to a reputation")
+        print(f"# 200 messages in {time.time() - began:.0f} s, {told} deferred; {[e['line'] for e in site.events('decision')][-3:]}")
+        expect_equal("by the own address or shared relays", len(site.direct()) + len(site.relayed("main")), 200)
+
+
 def new_addresses_of_auto_are_warmed_up_and_the_rest_is_shared(work, args):
     with Netns() as netns:
         site = Site(netns, work, args, pools={"acme": {"ehlo": "out-{n}.acme.example"}})
@@ -291,6 +305,7 @@ def main():
              an_address_on_a_block_list_sends_nothing_more,
              shared_relays_fail_over_and_back_while_the_own_address_is_blocked,
              a_custom_sender_in_the_same_storm_never_touches_shared,
+             a_receiver_with_a_limit_of_connections_gets_everything_at_its_pace,
              new_addresses_of_auto_are_warmed_up_and_the_rest_is_shared,
              a_strategy_is_set_kept_over_a_restart_and_set_back,
              what_comes_back_later_is_booked_to_the_delivery], args, args)

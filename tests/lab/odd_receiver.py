@@ -42,6 +42,7 @@ class Server:
         self.extensions = not args.no_extensions
         self.log = open(args.log, "a", encoding="utf-8", buffering=1)
         self.seen = set()
+        self.connections, self.max_connections = 0, args.max_connections
         self.blocks, self.block_seconds = args.blocks, args.block_seconds
 
     def block(self, peer):
@@ -60,6 +61,20 @@ class Server:
         return True
 
     async def handle(self, reader, writer):
+        self.connections += 1
+        try:
+            if self.max_connections and self.connections > self.max_connections:
+                writer.write(b"421 4.7.0 too many concurrent SMTP connections from this IP address\r\n")
+                await writer.drain()
+                writer.close()
+            else:
+                await self.serve(reader, writer)
+        except ConnectionError:
+            pass
+        finally:
+            self.connections -= 1
+
+    async def serve(self, reader, writer):
         session = Session(self, reader, writer)
         try:
             await session.run()
@@ -189,6 +204,7 @@ async def main():
     parser.add_argument("--log", required=True)
     parser.add_argument("--no-extensions", action="store_true")
     parser.add_argument("--blocks", type=Path, metavar="FILE")
+    parser.add_argument("--max-connections", type=int, default=0, metavar="N", help="more are told 421; 0: any number")
     parser.add_argument("--block-seconds", type=float, default=0, metavar="SECONDS", help="before such a reply")
     args = parser.parse_args()
     host, _, port = args.listen.rpartition(":")
