@@ -236,13 +236,16 @@ static bool is_better(const struct job *j, const struct st_candidate *a,
     return worth(j, a) > worth(j, b);
 }
 
-static struct st_candidate *best_with_room(struct job *j, bool away_from_home)
+enum where { ANYWHERE, AT_HOME, AWAY };
+
+static struct st_candidate *best_with_room(struct job *j, enum where where)
 {
     struct st_candidate *best = NULL;
 
     for (uint32_t i = 0; i < j->x->n; i++) {
         struct st_candidate *c = &j->x->c[i];
-        if ((away_from_home && c->is_home) || takes(j, c) == 0 || !is_better(j, c, best))
+        bool is_there = where == ANYWHERE || (where == AT_HOME) == c->is_home;
+        if (!is_there || takes(j, c) == 0 || !is_better(j, c, best))
             continue;
         best = c;
     }
@@ -274,7 +277,7 @@ static bool home_later(const struct job *j, uint64_t *ret_wait_ms, int64_t *ret_
 static bool should_wait(struct job *j)
 {
     struct st_flow *flow = &j->e->flows[j->x->flow];
-    struct st_candidate *away = best_with_room(j, true);
+    struct st_candidate *away = best_with_room(j, AWAY);
     uint64_t wait_ms;
     int64_t home_value;
 
@@ -321,12 +324,9 @@ static void note_away(const struct job *j)
 static void overflow(struct job *j)
 {
     struct st_flow *flow = &j->e->flows[j->x->flow];
-    struct st_candidate *home = best_with_room(j, false);
 
-    while (j->left > 0 && home != NULL && home->is_home && !is_gated(j, home)) {
-        give(j, home, takes(j, home));
-        home = best_with_room(j, false);
-    }
+    for (struct st_candidate *c; (c = best_with_room(j, AT_HOME)) != NULL && !is_gated(j, c);)
+        give(j, c, takes(j, c));
     if (j->left == 0) {
         flow->wait_ms = NEVER_MS;
         return;
@@ -335,7 +335,7 @@ static void overflow(struct job *j)
         flow->wait_ms = flow->wait_ms == NEVER_MS ? j->x->now_ms : flow->wait_ms;
         return;
     }
-    for (struct st_candidate *c; j->left > 0 && (c = best_with_room(j, false)) != NULL;)
+    for (struct st_candidate *c; j->left > 0 && (c = best_with_room(j, ANYWHERE)) != NULL;)
         give(j, c, takes(j, c));
     note_away(j);
 }

@@ -242,6 +242,8 @@ static bool check_split(struct storm *s, const struct strategy_plan *plan, uint3
         return broken(s, "I4: mails were lost or made");
     if (split->n_held > 0 && split->retry_ms <= s->now_ms)
         return broken(s, "held until a time that is over");
+    if (split->n_held > 0 && split->cause == STRATEGY_C_V_BEST)
+        return broken(s, "I10: held although everything is fine");
     if (strcmp(plan->key.stream, "transactional") == 0 && is_sender_cause(split->cause))
         return broken(s, "I13: transactional mail held with a campaign");
     return (unsigned)split->cause < STRATEGY_CAUSES || broken(s, "I10: no reason");

@@ -57,6 +57,19 @@ START_TEST(no_invariant_breaks_in_a_storm_and_after_it_nobody_is_held)
 }
 END_TEST
 
+/* Found by wirepost-policy-check: the relay that took the overflow last kept single mails waiting
+ * for own addresses that had room. */
+START_TEST(home_that_has_room_takes_a_mail_although_the_overflow_has_a_favourite)
+{
+    struct world w;
+
+    begin(&w, 1039);
+    blow(&w.storm, 100000);
+    ck_assert_msg(storm_calm(&w.storm), "%s", w.storm.broken);
+    free(w.memory);
+}
+END_TEST
+
 START_TEST(a_storm_meets_every_reason_but_those_of_the_data_plane_and_of_no_route_at_all)
 {
     uint64_t n_cause[STRATEGY_CAUSES] = {0};
