@@ -198,6 +198,7 @@ int main(void)
 
     tcase_set_timeout(tests, 120);
     tcase_add_loop_test(tests, no_invariant_breaks_in_a_storm_and_after_it_nobody_is_held, 0, 6);
+    tcase_add_test(tests, home_that_has_room_takes_a_mail_although_the_overflow_has_a_favourite);
     tcase_add_test(tests,
                    a_storm_meets_every_reason_but_those_of_the_data_plane_and_of_no_route_at_all);
     tcase_add_test(tests, the_same_events_give_the_same_state);
