@@ -31,6 +31,7 @@
 #include "tcp/utcp_wire.h"
 
 #include <assert.h>
+#include <stdalign.h>
 
 /* ---- fixed numbers ------------------------------------------------------------------------- */
 
@@ -179,7 +180,7 @@ struct utcp_cubic {
 
 struct utcp_conn {
     /* Hot: what every segment touches, two cache lines. */
-    uint8_t remote[16];
+    alignas(64) uint8_t remote[16];
     uint16_t local_port, remote_port;
     uint32_t address; /* id of the source address */
     uint32_t flags;

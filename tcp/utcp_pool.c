@@ -3,20 +3,21 @@
 
 #include <sys/mman.h>
 
+#define CACHE_LINE 64u
 #define HUGE_PAGE  (UINT32_C(1) << 21)
 #define HOT_OBJECT 512u /* longer ones are read in rows: small pages will do */
 
 void *utcp_memory_new(size_t count, size_t size)
 {
     const size_t bytes = (count * size + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+    const bool large = count * size >= 2 * (size_t)HUGE_PAGE;
     void *memory = NULL;
 
-    if (count * size < 2 * (size_t)HUGE_PAGE)
-        return calloc(count, size);
-    if (posix_memalign(&memory, HUGE_PAGE, bytes) != 0)
+    if (posix_memalign(&memory, large ? HUGE_PAGE : CACHE_LINE, large ? bytes : count * size) != 0)
         return NULL;
-    (void)madvise(memory, bytes, MADV_HUGEPAGE); /* where the kernel has none: small ones */
-    memset(memory, 0, bytes);
+    if (large)
+        (void)madvise(memory, bytes, MADV_HUGEPAGE); /* where the kernel has none: small ones */
+    memset(memory, 0, large ? bytes : count * size);
     return memory;
 }
 
