@@ -12,9 +12,10 @@
 #include <rte_ethdev.h>
 #include <rte_pause.h>
 
-#define STUCK_NS   (1 * NS_PER_S)
-#define IDLE_TURNS 64u /* turns without work before the lane sleeps */
-#define BURSTS_OUT 8u  /* per turn: a lane that sends much still has to listen */
+#define STUCK_NS         (1 * NS_PER_S)
+#define IDLE_TURN_NS_MAX (20 * NS_PER_US)
+#define IDLE_TURNS       64u /* turns without work before the lane sleeps */
+#define BURSTS_OUT       8u  /* per turn: a lane that sends much still has to listen */
 
 /* ---- in ---------------------------------------------------------------------------------- */
 
@@ -224,9 +225,13 @@ static bool may_stop(struct dp_worker_io *io, uint64_t now_ns)
     return true;
 }
 
-/* The lane's thread alone writes these. */
+/* The lane's thread alone writes these. A turn of a lane that never sleeps and yet took so long was
+ * another process's: it had the CPU meanwhile. */
 static void count_idle(struct dp_worker_io *io, uint64_t ns)
 {
+    if (io->busy_poll && ns > IDLE_TURN_NS_MAX) {
+        ns = 0;
+    }
     uint64_t turns = atomic_load_explicit(&io->idle_turns, memory_order_relaxed);
     uint64_t sum_ns = atomic_load_explicit(&io->idle_ns, memory_order_relaxed);
     atomic_store_explicit(&io->idle_turns, turns + 1, memory_order_relaxed);

@@ -12,7 +12,7 @@ struct bench_figures {
     uint64_t connections;   /* accepted */
     uint64_t polls_sender, idle_polls_sender;
     uint64_t polls_sink, idle_polls_sink;
-    double busy_seconds_sender, busy_seconds_sink; /* in turns with work */
+    double busy_seconds_sender, busy_seconds_sink; /* CPU time, in turns with work */
     uint64_t frames_out, frames_in;                /* of the sender */
     uint64_t retransmissions;
     uint64_t cycles_hz;

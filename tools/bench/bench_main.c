@@ -55,19 +55,18 @@ static int print_json(const struct bench_options *o, const struct bench_figures 
                       const struct bench_kernel *k, const struct result *r)
 {
     json_t *root = json_pack(
-        "{s:b,s:b,s:i,s:i,s:i,s:f,s:I,s:I,s:I,s:I,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:I,s:I,s:I,s:I,"
-        "s:I,s:I,"
-        "s:b,s:o}",
+        "{s:b,s:b,s:i,s:i,s:i,s:f,s:I,s:I,s:I,s:I,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,"
+        "s:I,s:I,s:I,s:I,s:I,s:I,s:b,s:o}",
         "new", o->new_connections, "tls", o->tls, "size", (int)o->size, "sessions",
         (int)o->sessions, "addresses", (int)o->addresses, "seconds", f->seconds, "messages",
         (json_int_t)f->messages, "failed", (json_int_t)f->failed, "wrong_digests",
         (json_int_t)f->wrong_digests, "connections", (json_int_t)f->connections, "messages_per_s",
         r->messages_per_s, "gbit_per_s", r->gbit_per_s, "cycles_per_message", r->cycles,
         "cycles_per_message_sink", r->cycles_sink, "cpu_us_per_message", r->cpu_us,
-        "frames_per_message", r->frames, "best_messages_per_s", r->best_messages_per_s,
-        "best_cycles_per_message", r->best_cycles, "polls_sender", (json_int_t)f->polls_sender,
-        "idle_polls_sender", (json_int_t)f->idle_polls_sender, "polls_sink",
-        (json_int_t)f->polls_sink, "idle_polls_sink", (json_int_t)f->idle_polls_sink,
+        "per_cpu_second", 1e6 / r->cpu_us, "frames_per_message", r->frames, "best_messages_per_s",
+        r->best_messages_per_s, "best_cycles_per_message", r->best_cycles, "polls_sender",
+        (json_int_t)f->polls_sender, "idle_polls_sender", (json_int_t)f->idle_polls_sender,
+        "polls_sink", (json_int_t)f->polls_sink, "idle_polls_sink", (json_int_t)f->idle_polls_sink,
         "retransmissions", (json_int_t)f->retransmissions, "cycles_hz", (json_int_t)f->cycles_hz,
         "hot_invariants", CHECKED, "kernel", kernel_json(k, r, o, (double)f->cycles_hz));
     if (!root || json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6)) != 0) {
@@ -93,6 +92,7 @@ static void print_text(const struct bench_options *o, const struct bench_figures
     (void)printf("%12.0f messages/s   %.2f Gbit/s\n", r->messages_per_s, r->gbit_per_s);
     (void)printf("%12.0f cycles/message of the sender (%.2f us), %.0f of the receiver\n", r->cycles,
                  r->cpu_us, r->cycles_sink);
+    (void)printf("%12.0f messages for each second of CPU time\n", 1e6 / r->cpu_us);
     (void)printf("%12.0f messages/s and %.0f cycles/message in the best second\n",
                  r->best_messages_per_s, r->best_cycles);
     (void)printf("%12.1f frames/message, %llu retransmissions\n", r->frames,

@@ -3,6 +3,7 @@
 
 #include "dataplane/dp_worker_io.h"
 
+#include <pthread.h>
 #include <rte_cycles.h>
 #include <rte_eal.h>
 #include <rte_errno.h>
@@ -23,6 +24,8 @@ struct bench_wire {
     struct dp_devices devices;
     struct dp_worker_io io;
     bool opened;
+    _Atomic bool running;
+    pthread_t thread; /* of the lane, once running */
 };
 
 static bool fail(const char *what)
@@ -88,6 +91,24 @@ bool bench_wire_open(struct bench_wire *w, const struct dp_config *config, uint8
     return true;
 }
 
+static int lane_main(void *arg)
+{
+    struct bench_wire *w = arg;
+    w->thread = pthread_self();
+    atomic_store(&w->running, true);
+    return dp_worker_main(&w->io);
+}
+
+uint64_t bench_wire_cpu_ns(const struct bench_wire *w)
+{
+    clockid_t clock;
+    struct timespec ts = {0};
+    if (atomic_load(&w->running) && pthread_getcpuclockid(w->thread, &clock) == 0) {
+        (void)clock_gettime(clock, &ts);
+    }
+    return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
+}
+
 bool bench_wire_launch(struct bench_wire *w, struct dp_worker *lane)
 {
     w->io = (struct dp_worker_io){
@@ -98,8 +119,7 @@ bool bench_wire_launch(struct bench_wire *w, struct dp_worker *lane)
         .tx_checksum_offload = w->devices.ports[0].tx_checksum_offload,
         .busy_poll = true,
     };
-    return rte_eal_remote_launch(dp_worker_main, &w->io, SENDER) == 0 ||
-           fail("the sender's thread");
+    return rte_eal_remote_launch(lane_main, w, SENDER) == 0 || fail("the sender's thread");
 }
 
 void bench_wire_wait(struct bench_wire *w)

@@ -23,6 +23,8 @@ bool bench_wire_launch(struct bench_wire *wire, struct dp_worker *lane);
 void bench_wire_wait(struct bench_wire *wire);
 void bench_wire_close(struct bench_wire *wire, const struct dp_config *config);
 
+/* CPU time of the sender's thread. */
+uint64_t bench_wire_cpu_ns(const struct bench_wire *wire);
 /* Turns without work of the sender's loop, and the time that they took. */
 void bench_wire_idle(const struct bench_wire *wire, uint64_t *ret_turns, uint64_t *ret_ns);
 
