@@ -20,6 +20,7 @@ static void fill_defaults(struct utcp_config *config)
 
     default_u32(&limits->connections, 4096);
     default_u32(&limits->time_wait, 8192);
+    default_u32(&limits->half_open, 1024);
     default_u32(&limits->addresses, 1024);
     default_u32(&limits->neighbours, 1024);
     default_u32(&limits->segments, 16 * limits->connections);
@@ -43,10 +44,11 @@ static bool limits_are_sound(const struct utcp_limits *limits)
     const uint32_t most = UINT32_C(1) << 28; /* no product of an id and a size overflows */
 
     return limits->connections <= CONN_INDEX_MAX && limits->time_wait <= most &&
-           limits->addresses <= UINT16_MAX && limits->neighbours <= CONN_INDEX_MAX &&
-           limits->segments <= most && limits->chunks <= most && limits->copy_blocks <= most &&
-           limits->rx_blocks <= most && limits->listeners <= UINT16_MAX &&
-           limits->reassemblies <= UINT16_MAX && limits->paths <= most;
+           limits->half_open <= CONN_INDEX_MAX && limits->addresses <= UINT16_MAX &&
+           limits->neighbours <= CONN_INDEX_MAX && limits->segments <= most &&
+           limits->chunks <= most && limits->copy_blocks <= most && limits->rx_blocks <= most &&
+           limits->listeners <= UINT16_MAX && limits->reassemblies <= UINT16_MAX &&
+           limits->paths <= most;
 }
 
 static bool network_is_sound(const struct ip_addr *prefix, uint8_t prefix_len,
@@ -78,6 +80,7 @@ static bool init_pools(struct utcp *u)
     const struct utcp_limits *limits = &u->config.limits;
 
     return utcp_pool_init(&u->conns, limits->connections, sizeof(struct utcp_conn)) &&
+           utcp_pool_init(&u->halves, limits->half_open, sizeof(struct utcp_half)) &&
            utcp_pool_init(&u->segs, limits->segments, sizeof(struct utcp_seg)) &&
            utcp_pool_init(&u->chunks, limits->chunks, sizeof(struct utcp_chunk)) &&
            utcp_pool_init(&u->copy_blocks, limits->copy_blocks, COPY_BLOCK_BYTES) &&
@@ -96,6 +99,7 @@ static bool init_tables(struct utcp *u)
     const struct utcp_limits *limits = &u->config.limits;
 
     u->conn_links = links_new(limits->connections);
+    u->half_links = links_new(limits->half_open);
     u->event_links = links_new(limits->connections);
     u->room_links = links_new(limits->connections);
     u->neighbour_links = links_new(limits->neighbours);
@@ -105,10 +109,11 @@ static bool init_tables(struct utcp *u)
     u->paths = calloc((size_t)limits->paths + 1, sizeof *u->paths);
     u->path_next = 1;
     u->reassemblies = calloc(limits->reassemblies, sizeof *u->reassemblies);
-    return u->conn_links != NULL && u->event_links != NULL && u->room_links != NULL &&
-           u->neighbour_links != NULL && u->time_wait != NULL && u->listeners != NULL &&
-           u->replies != NULL && u->reassemblies != NULL && u->paths != NULL &&
-           utcp_map_init(&u->tuples, limits->connections + limits->time_wait) &&
+    return u->conn_links != NULL && u->half_links != NULL && u->event_links != NULL &&
+           u->room_links != NULL && u->neighbour_links != NULL && u->time_wait != NULL &&
+           u->listeners != NULL && u->replies != NULL && u->reassemblies != NULL &&
+           u->paths != NULL &&
+           utcp_map_init(&u->tuples, limits->connections + limits->time_wait + limits->half_open) &&
            utcp_map_init(&u->address_map, limits->addresses) &&
            utcp_map_init(&u->neighbour_map, limits->neighbours) &&
            utcp_map_init(&u->path_map, limits->paths) &&
@@ -125,8 +130,9 @@ static void init_keys(struct utcp *u)
 
 static void release_memory(struct utcp *u)
 {
-    struct utcp_pool *const pools[] = {&u->conns,     &u->segs,      &u->chunks,    &u->copy_blocks,
-                                       &u->rx_blocks, &u->addresses, &u->neighbours};
+    struct utcp_pool *const pools[] = {&u->conns,     &u->halves,      &u->segs,
+                                       &u->chunks,    &u->copy_blocks, &u->rx_blocks,
+                                       &u->addresses, &u->neighbours};
 
     for (size_t i = 0; i < sizeof pools / sizeof pools[0]; i++)
         utcp_pool_destroy(pools[i]);
@@ -136,6 +142,7 @@ static void release_memory(struct utcp *u)
     utcp_map_destroy(&u->path_map);
     utcp_wheel_destroy(&u->wheel);
     free(u->conn_links);
+    free(u->half_links);
     free(u->event_links);
     free(u->room_links);
     free(u->neighbour_links);
@@ -176,6 +183,7 @@ static void check_pools_full(const struct utcp *u)
 {
     (void)u;
     INVARIANT_HOT(u->conns.free == u->conns.count);
+    INVARIANT_HOT(u->halves.free == u->halves.count);
     INVARIANT_HOT(u->segs.free == u->segs.count);
     INVARIANT_HOT(u->chunks.free == u->chunks.count);
     INVARIANT_HOT(u->copy_blocks.free == u->copy_blocks.count);
@@ -200,6 +208,7 @@ void utcp_destroy(struct utcp *u)
         else
             utcp_conn_close(u, u->tw_last_now_ns, c, UTCP_CLOSE_LOCAL);
     }
+    utcp_half_drop_all(u);
     check_pools_full(u);
     release_memory(u);
 }
@@ -272,6 +281,7 @@ void utcp_usage(const struct utcp *u, struct utcp_usage *ret_usage)
 {
     *ret_usage = (struct utcp_usage){
         .connections = u->conns.count - u->conns.free,
+        .half_open = u->halves.count - u->halves.free,
         .time_wait = u->tw_count,
         .addresses = u->addresses.count - u->addresses.free,
         .neighbours = u->neighbours.count - u->neighbours.free,

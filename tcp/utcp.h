@@ -79,6 +79,7 @@ const char *utcp_state_text(enum utcp_state state);
 struct utcp_limits {
     uint32_t connections; /* [4096] connections of all states but TIME_WAIT */
     uint32_t time_wait;   /* [8192] */
+    uint32_t half_open;   /* [1024] passive opens whose handshake is not over */
     uint32_t addresses;   /* [1024] source addresses of this lane */
     uint32_t neighbours;  /* [1024] */
     uint32_t
@@ -286,7 +287,7 @@ struct utcp_info {
     uint32_t in_flight_bytes; /* what the network holds, as far as is known (RFC 6675: pipe) */
     uint64_t bytes_queued_total, bytes_acked_total, bytes_received_total; /* since the start */
     uint64_t bytes_sent_total; /* of those queued, put on the wire at least once */
-    uint64_t zero_window_ns; /* time that the peer's window was shut */
+    uint64_t zero_window_ns;   /* time that the peer's window was shut */
 };
 /* False for a handle that is not alive. */
 bool utcp_info(const struct utcp *u, uint64_t now_ns, uint32_t conn, struct utcp_info *ret_info);
@@ -307,7 +308,7 @@ uint32_t utcp_connections(const struct utcp *u); /* alive now, TIME_WAIT left ou
 /* What is in use now of each of the limits. */
 struct utcp_usage {
     uint32_t connections; /* handles that are not given back count too, whatever their state */
-    uint32_t time_wait, addresses, neighbours, segments, chunks, copy_blocks, rx_blocks;
+    uint32_t half_open, time_wait, addresses, neighbours, segments, chunks, copy_blocks, rx_blocks;
     uint32_t reassemblies;
     uint32_t paths; /* [4096] destinations that something is remembered of (RFC 9040) */
 };

@@ -235,6 +235,7 @@ int utcp_address_remove(struct utcp *u, uint64_t now_ns, const struct ip_addr *a
     reset_connections(u, now_ns, id);
     drop_listeners(u, id);
     utcp_tw_drop_address(u, id);
+    utcp_half_drop_address(u, id);
     utcp_path_drop_address(u, id);
     utcp_wheel_stop(&u->wheel, timer_of_address(u, id));
     utcp_map_remove(&u->address_map, ip_hash(u, addr), id);

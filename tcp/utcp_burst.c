@@ -39,7 +39,8 @@ static void fetch_first(const struct utcp *u, uint32_t id)
         return;
     __builtin_prefetch(&u->tuples.next[id]);
     if (id > u->conns.count) {
-        memory_prefetch(utcp_tw_at(u, id), sizeof(struct utcp_tw));
+        if (!id_is_half(u, id))
+            memory_prefetch(utcp_tw_at(u, id), sizeof(struct utcp_tw));
         return;
     }
     memory_prefetch(conn_at(u, id), sizeof(struct utcp_conn));

@@ -128,6 +128,19 @@ static void check_queues(const struct utcp *u)
     INVARIANT(queued == 0);
 }
 
+static void check_halves(const struct utcp *u)
+{
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i <= SYN_RETRIES_MAX; i++)
+        for (uint32_t id = u->half_lists[i].head; id != 0; id = u->half_links[id].next, n++) {
+            const struct utcp_half *half = utcp_pool_at(&u->halves, id);
+
+            INVARIANT(u->halves.used[id] && half->timeouts == i && half->address != 0);
+        }
+    INVARIANT(n == u->halves.count - u->halves.free);
+}
+
 void utcp_check(const struct utcp *u)
 {
     struct totals t = {0};
@@ -147,6 +160,7 @@ void utcp_check(const struct utcp *u)
         check_alive(u, c);
     }
     check_queues(u);
+    check_halves(u);
     INVARIANT(t.conns == u->conns.count - u->conns.free && t.alive == u->conns_alive);
     INVARIANT(t.segs == u->segs.count - u->segs.free);
     INVARIANT(t.chunks == u->chunks.count - u->chunks.free);

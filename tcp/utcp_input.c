@@ -2,7 +2,7 @@
  * utcp_input.c - a TCP segment arrives: RFC 9293 3.10.7.
  *
  *     3.10.7.1 CLOSED     input_closed()
- *     3.10.7.2 LISTEN     input_listen()
+ *     3.10.7.2 LISTEN     input_listen(), and SYN-RECEIVED after it utcp_half.c
  *     3.10.7.3 SYN-SENT   input_syn_sent()
  *     3.10.7.4 others     utcp_input_steps.c, one function for each of the eight steps
  *              TIME-WAIT  utcp_timewait.c
@@ -88,23 +88,8 @@ void utcp_input_established(const struct input *in)
 
 /* ---- 3.10.7.2 LISTEN ----------------------------------------------------------------------- */
 
-static struct utcp_conn *listen_conn_new(struct input *in, const struct utcp_tuple *tuple)
+static void input_listen(const struct input *in, const struct utcp_tuple *tuple, uint32_t isn_floor)
 {
-    struct ip_addr remote = {.family = in->ip->family};
-    struct utcp_conn *c;
-
-    memcpy(remote.bytes, in->ip->src, ip_addr_len(remote.family));
-    if (in->u->segs.free == 0 || utcp_conn_new(in->u, in->now_ns, tuple, &remote, &c) != UTCP_OK)
-        return NULL;
-    c->flags |= CF_EMBRYO | CF_PASSIVE;
-    return c;
-}
-
-static void input_listen(struct input *in, const struct utcp_tuple *tuple,
-                         const struct utcp_listener *listener, uint32_t isn_floor)
-{
-    struct utcp_conn *c;
-
     if ((in->seg.flags & TCP_RST) != 0 || (in->seg.flags & (TCP_SYN | TCP_ACK)) == 0) {
         COUNT(in->u, drop_tcp_listen);
         return;
@@ -114,22 +99,95 @@ static void input_listen(struct input *in, const struct utcp_tuple *tuple,
         utcp_reply_rst(in->u, in->ip, in->mac, &in->seg);
         return;
     }
-    c = listen_conn_new(in, tuple);
-    if (c == NULL) {
+    if (in->u->conns.free == 0 || in->u->segs.free == 0 ||
+        !utcp_half_open(in->u, in->now_ns, tuple, in->mac, &in->seg, isn_floor)) {
         COUNT(in->u, drop_tcp_listen_limit);
         return;
     }
-    in->c = c;
     COUNT(in->u, passive_opens);
-    c->user = listener->user;
-    if (isn_floor != 0 && seq_leq(c->iss, isn_floor))
-        c->iss = isn_floor + UINT16_MAX; /* RFC 6191 2: beyond what the old one used */
+}
+
+/* ---- the handshake of a passive open ends: a connection takes the place of its entry -------- */
+
+/* As take_syn() would have seen it. */
+static struct utcp_segment syn_of(const struct utcp_half *half)
+{
+    return (struct utcp_segment){
+        .seq = half->irs,
+        .flags = TCP_SYN | ((half->flags & HALF_ECN) != 0 ? TCP_ECE | TCP_CWR : 0),
+        .options = {.mss = half->mss,
+                    .has_wscale = (half->flags & HALF_WSCALE) != 0,
+                    .wscale = half->wscale,
+                    .has_timestamps = (half->flags & HALF_TIMESTAMPS) != 0,
+                    .ts_value = half->ts_recent,
+                    .sack_permitted = (half->flags & HALF_SACK) != 0},
+    };
+}
+
+/* Our SYN-ACK, as if it stood in the queue since it was sent. */
+static void put_syn_ack(const struct input *in, const struct utcp_half *half)
+{
+    struct utcp_conn *c = in->c;
+    struct utcp_seg *seg;
+
+    c->snd_una = c->snd_nxt = c->snd_end = c->snd_push = c->iss = half->iss;
+    seg = utcp_sendq_segment(in->u, c, 0, SEG_SYN);
+    INVARIANT(seg != NULL);
+    seg->tx_us = half->sent_us;
+    seg->tx_count = (uint8_t)(half->timeouts + 1);
+    if (half->timeouts > 0)
+        c->flags |= CF_SYN_RTX;
+    c->rcv_acked = c->rcv_nxt;
+}
+
+/* A host of this link that completed a handshake is where its frames come from, until it has
+ * answered a question. A gateway is asked for as ever: frames from beyond it prove nothing. */
+static void find_neighbour(const struct input *in, const struct utcp_half *half)
+{
+    const struct utcp_neighbour *n = neighbour_at(in->u, in->c->neighbour);
+
+    if ((n->state == NEIGHBOUR_FAILED || n->state == NEIGHBOUR_INCOMPLETE) &&
+        memcmp(n->ip.bytes, half->remote, sizeof half->remote) == 0)
+        utcp_neighbour_learn(in->u, in->now_ns, in->c->neighbour, half->mac, false);
+    (void)utcp_neighbour_ready(in->u, in->now_ns, in->c);
+}
+
+static bool promote(struct input *in, const struct utcp_tuple *tuple, uint32_t id)
+{
+    const struct utcp_listener *listener =
+        utcp_listener_find(in->u, tuple->address, tuple->local_port);
+    const struct utcp_segment last = in->seg;
+    struct ip_addr remote = {.family = in->ip->family};
+    struct utcp_half half;
+
+    memcpy(remote.bytes, in->ip->src, ip_addr_len(remote.family));
+    if (in->u->conns.free == 0 || in->u->segs.free == 0)
+        return false;
+    half = utcp_half_take(in->u, id);
+    if (listener == NULL || utcp_conn_new(in->u, in->now_ns, tuple, &remote, &in->c) != UTCP_OK)
+        return false;
+    in->c->flags |= CF_EMBRYO | CF_PASSIVE;
+    in->c->user = listener->user;
+    in->seg = syn_of(&half);
     take_syn(in);
-    c->snd_una = c->snd_nxt = c->snd_end = c->snd_push = c->iss;
-    (void)utcp_sendq_segment(in->u, c, 0, SEG_SYN);
-    utcp_sendq_resend_head(in->u, c);
-    utcp_conn_enter(c, UTCP_SYN_RECEIVED);
-    utcp_conn_ready(in->u, c);
+    in->seg = last;
+    if ((half.flags & HALF_ECN) != 0)
+        in->c->flags |= CF_ECN;
+    put_syn_ack(in, &half);
+    utcp_conn_enter(in->c, UTCP_SYN_RECEIVED);
+    utcp_timer_rtx_start(in->u, in->now_ns, in->c);
+    find_neighbour(in, &half);
+    return true;
+}
+
+static void input_half_open(struct input *in, const struct utcp_tuple *tuple, uint32_t id)
+{
+    if (!utcp_half_input(in->u, in->now_ns, id, in->ip, in->mac, &in->seg))
+        return;
+    if (promote(in, tuple, id))
+        utcp_input_steps(in);
+    else
+        COUNT(in->u, drop_tcp_listen_limit); /* as if the ACK had been lost */
 }
 
 /* ---- 3.10.7.3 SYN-SENT --------------------------------------------------------------------- */
@@ -206,6 +264,10 @@ static void dispatch(struct input *in, const struct utcp_tuple *tuple)
     uint32_t id = utcp_tuple_find(u, tuple);
     uint32_t isn_floor = 0;
 
+    if (id != 0 && id_is_half(u, id)) {
+        input_half_open(in, tuple, id);
+        return;
+    }
     if (id > u->conns.count) {
         if (!utcp_tw_input(u, in->now_ns, id, in->ip, in->mac, &in->seg, &isn_floor))
             return;
@@ -221,7 +283,7 @@ static void dispatch(struct input *in, const struct utcp_tuple *tuple)
     }
     listener = utcp_listener_find(u, tuple->address, tuple->local_port);
     if (listener != NULL)
-        input_listen(in, tuple, listener, isn_floor);
+        input_listen(in, tuple, isn_floor);
     else
         input_closed(in);
 }

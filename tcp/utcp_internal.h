@@ -73,6 +73,8 @@ void utcp_reply_rst(struct utcp *u, const struct utcp_ip *ip, const uint8_t mac[
                     const struct utcp_segment *seg);
 /* The RST that ends connection c; left out in states that need none or without a neighbour. */
 void utcp_reply_conn_rst(struct utcp *u, uint64_t now_ns, struct utcp_conn *c);
+/* SYN-ACK of a half-open entry, or a bare ACK of it. */
+void utcp_reply_half(struct utcp *u, uint64_t now_ns, const struct utcp_half *half, bool syn);
 /* The ACK of a TIME-WAIT entry. */
 void utcp_reply_time_wait(struct utcp *u, uint64_t now_ns, const struct utcp_ip *ip,
                           const uint8_t mac[6], const struct utcp_tw *tw);
@@ -351,6 +353,26 @@ void utcp_ecn_on_ack(struct utcp *u, struct utcp_conn *c, uint8_t flags);
 
 /* Is there new data, or FIN, that the peer's window takes and that may go now? */
 bool utcp_output_has_new(const struct utcp *u, const struct utcp_conn *c);
+
+/* ---- utcp_half.c: passive opens before the handshake is over --------------------------------- */
+
+struct utcp_half *utcp_half_at(const struct utcp *u, uint32_t map_id);
+static inline bool id_is_half(const struct utcp *u, uint32_t map_id)
+{
+    return map_id > u->conns.count + u->config.limits.time_wait;
+}
+/* A SYN for a listener; false when there is no room. iss after isn_floor, when that is not 0. */
+bool utcp_half_open(struct utcp *u, uint64_t now_ns, const struct utcp_tuple *tuple,
+                    const uint8_t mac[6], const struct utcp_segment *syn, uint32_t isn_floor);
+/* A segment for a half-open entry. True when it ends the handshake: a connection is to take the
+ * place of the entry, by utcp_half_take(). */
+bool utcp_half_input(struct utcp *u, uint64_t now_ns, uint32_t map_id, const struct utcp_ip *ip,
+                     const uint8_t mac[6], const struct utcp_segment *seg);
+struct utcp_half utcp_half_take(struct utcp *u, uint32_t map_id);
+void utcp_half_expire(struct utcp *u, uint64_t now_ns);
+uint64_t utcp_half_deadline_ns(const struct utcp *u);
+void utcp_half_drop_address(struct utcp *u, uint32_t address);
+void utcp_half_drop_all(struct utcp *u);
 
 /* ---- utcp_timewait.c ------------------------------------------------------------------------ */
 

@@ -264,6 +264,25 @@ struct utcp_conn {
 static_assert(sizeof(struct utcp_conn) + CONN_OVERHEAD_BYTES <= 512, "a connection grew");
 static_assert(offsetof(struct utcp_conn, delack_deadline_ns) <= 128, "hot part grew");
 
+/* A passive open in SYN-RECEIVED, compact: what its SYN said and what we answered. */
+#define HALF_TIMESTAMPS 1u
+#define HALF_SACK       2u
+#define HALF_WSCALE     4u
+#define HALF_ECN        8u /* agreed */
+
+struct utcp_half {
+    uint8_t remote[16];
+    uint8_t mac[6]; /* that the SYN came from: no neighbour is asked for before the handshake */
+    uint16_t local_port, remote_port;
+    uint16_t address;
+    uint16_t mss; /* as the peer said; 0: it did not */
+    uint8_t flags, wscale;
+    uint8_t timeouts; /* the list that it stands on */
+    uint32_t iss, irs, ts_recent;
+    uint32_t sent_us; /* when the SYN-ACK went out last, truncated */
+};
+static_assert(sizeof(struct utcp_half) + sizeof(struct utcp_link) <= 64, "half-open entry grew");
+
 /* TIME-WAIT, compact. Entries stand in a ring in the order of their end. */
 struct utcp_tw {
     uint8_t remote[16];
@@ -353,14 +372,18 @@ struct utcp {
     struct utcp_config config;
     uint8_t rcv_wscale; /* what we offer */
 
+    struct utcp_pool halves; /* passive opens in SYN-RECEIVED */
     struct utcp_pool conns, segs, chunks, copy_blocks, rx_blocks, addresses, neighbours;
-    struct utcp_map tuples; /* connections 1..n, TIME-WAIT entries from n + 1 on */
+    struct utcp_map tuples; /* connections 1..n, then TIME-WAIT entries, then half-open ones */
     struct utcp_map address_map, neighbour_map, path_map;
     struct utcp_path *paths; /* by id, a ring: the next to be taken is path_next */
     uint32_t path_next;
     uint64_t map_key[2];
     struct utcp_wheel wheel; /* timers: connections, then neighbours, then addresses */
 
+    struct utcp_link *half_links;
+    struct utcp_list half_lists[SYN_RETRIES_MAX + 1]; /* by timeouts, the oldest first */
+    uint64_t half_now_ns;                             /* when a SYN-ACK was sent last */
     struct utcp_link *conn_links, *event_links, *room_links, *neighbour_links;
     struct utcp_list ready, starved, events, room;
     uint32_t ready_row; /* frames that the first on the ready list has sent in a row */

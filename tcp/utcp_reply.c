@@ -138,6 +138,48 @@ void utcp_reply_conn_rst(struct utcp *u, uint64_t now_ns, struct utcp_conn *c)
     COUNT(u, segs_out);
 }
 
+void utcp_reply_half(struct utcp *u, uint64_t now_ns, const struct utcp_half *half, bool syn)
+{
+    const struct ip_addr *own = &address_at(u, half->address)->ip;
+    const struct reply_to to = {
+        .mac = half->mac, .src = own->bytes, .dst = half->remote, .family = own->family};
+    const struct utcp_tuple tuple = utcp_tuple_from_ip(half->address, own->family, half->remote,
+                                                       half->local_port, half->remote_port);
+    const uint32_t window = u->config.rx_window_bytes;
+    const struct utcp_options options = {
+        .mss = (uint16_t)(u->config.mtu - ip_header_len(own->family) - TCP_LEN),
+        .has_wscale = (half->flags & HALF_WSCALE) != 0,
+        .wscale = u->rcv_wscale,
+        .has_timestamps = (half->flags & HALF_TIMESTAMPS) != 0,
+        .ts_value = time_ms(now_ns) + utcp_tuple_ts_offset(u, &tuple),
+        .ts_echo = half->ts_recent,
+        .sack_permitted = (half->flags & HALF_SACK) != 0,
+    };
+    struct utcp_tcp_header header = {
+        .src_port = half->local_port,
+        .dst_port = half->remote_port,
+        .seq = syn ? half->iss : half->iss + 1,
+        .ack = half->irs + 1,
+        .window = (uint16_t)(window < UINT16_MAX ? window : UINT16_MAX),
+        .flags = syn ? TCP_SYN | TCP_ACK : TCP_ACK,
+    };
+    struct utcp_reply *reply = utcp_reply_new(u);
+    uint8_t *at;
+
+    if (reply == NULL)
+        return;
+    at = tcp_of(reply, own->family) + TCP_LEN;
+    if (syn)
+        header.options_len = (uint8_t)utcp_options_put_syn(at, &options);
+    else if (options.has_timestamps)
+        header.options_len =
+            (uint8_t)utcp_options_put_timestamps(at, options.ts_value, options.ts_echo);
+    if (syn && (half->flags & HALF_ECN) != 0)
+        header.flags |= TCP_ECE;
+    finish_tcp(u, reply, &to, &header);
+    COUNT(u, segs_out);
+}
+
 void utcp_reply_time_wait(struct utcp *u, uint64_t now_ns, const struct utcp_ip *ip,
                           const uint8_t mac[6], const struct utcp_tw *tw)
 {

@@ -244,9 +244,10 @@ uint64_t utcp_deadline_ns(const struct utcp *u)
 {
     const uint64_t tick = utcp_wheel_next(&u->wheel);
     const uint64_t wheel_ns = tick == UTCP_TICK_NEVER ? TIME_NEVER_NS : tick * NS_PER_MS;
-    const uint64_t tw_ns = utcp_tw_deadline_ns(u);
+    const uint64_t tw_ns = utcp_tw_deadline_ns(u), half_ns = utcp_half_deadline_ns(u);
+    const uint64_t first_ns = wheel_ns < tw_ns ? wheel_ns : tw_ns;
 
-    return wheel_ns < tw_ns ? wheel_ns : tw_ns;
+    return first_ns < half_ns ? first_ns : half_ns;
 }
 
 void utcp_on_deadline(struct utcp *u, uint64_t now_ns)
@@ -262,5 +263,6 @@ void utcp_on_deadline(struct utcp *u, uint64_t now_ns)
             utcp_address_on_timer(u, now_ns, timer - u->conns.count - u->neighbours.count);
     }
     utcp_tw_expire(u, now_ns);
+    utcp_half_expire(u, now_ns);
     utcp_reassembly_expire(u, now_ns);
 }

@@ -60,14 +60,26 @@ static bool tw_matches(const struct utcp_tw *tw, const struct utcp_tuple *tuple)
            tw->address == tuple->address && memcmp(tw->remote, tuple->remote, 16) == 0;
 }
 
+static bool half_matches(const struct utcp_half *half, const struct utcp_tuple *tuple)
+{
+    return half->local_port == tuple->local_port && half->remote_port == tuple->remote_port &&
+           half->address == tuple->address && memcmp(half->remote, tuple->remote, 16) == 0;
+}
+
+static bool matches(const struct utcp *u, uint32_t id, const struct utcp_tuple *tuple)
+{
+    if (id <= u->conns.count)
+        return conn_matches(conn_at(u, id), tuple);
+    return id_is_half(u, id) ? half_matches(utcp_half_at(u, id), tuple)
+                             : tw_matches(utcp_tw_at(u, id), tuple);
+}
+
 uint32_t utcp_tuple_find(const struct utcp *u, const struct utcp_tuple *tuple)
 {
     uint32_t id = utcp_map_first(&u->tuples, utcp_tuple_hash(u, tuple));
 
-    for (; id != 0; id = u->tuples.next[id])
-        if (id <= u->conns.count ? conn_matches(conn_at(u, id), tuple)
-                                 : tw_matches(utcp_tw_at(u, id), tuple))
-            break;
+    while (id != 0 && !matches(u, id, tuple))
+        id = u->tuples.next[id];
     return id;
 }
 
@@ -125,7 +137,8 @@ uint16_t utcp_tuple_choose_port(struct utcp *u, struct utcp_tuple tuple)
 {
     const uint32_t first = u->config.port_first;
     const uint32_t range = u->config.port_last - first + 1u;
-    const uint32_t entries = u->conns.count - u->conns.free + u->tw_count;
+    const uint32_t entries =
+        u->conns.count - u->conns.free + u->tw_count + u->halves.count - u->halves.free;
     uint32_t tries = entries + 1 < range ? entries + 1 : range;
     uint64_t hash;
     uint32_t *counter;

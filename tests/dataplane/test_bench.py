@@ -39,7 +39,7 @@ def main():
     cpus = sorted(os.sched_getaffinity(0))[:2]
     if len(cpus) < 2:
         print("1..0 # SKIP needs two CPUs")
-        sys.exit(77)
+        return
     print(f"1..{len(RUNS)}")
     failed = False
     for i, (name, options) in enumerate(RUNS, 1):

@@ -4,7 +4,7 @@
 usage: run_packetdrill.py SHARED_OBJECT [SCRIPT...]     default: all scripts beside this file
 
 A script may name flags for the stack in a comment: "// so_flags: mtu=1280". PACKETDRILL names the
-program when it is not in the PATH. Exits 77 without it; the scripts of tests/tcp/packetdrill, which
+program when it is not in the PATH. Skipped without it; the scripts of tests/tcp/packetdrill, which
 our own runner knows, are run in any case.
 """
 import os
@@ -28,7 +28,7 @@ def main():
     program = os.environ.get("PACKETDRILL") or shutil.which("packetdrill")
     if not program:
         print("1..0 # SKIP needs google/packetdrill in the PATH, or PACKETDRILL naming it")
-        sys.exit(77)
+        return
     shared_object = Path(sys.argv[1]).resolve()
     scripts = [Path(a) for a in sys.argv[2:]] or sorted(Path(__file__).parent.glob("*.pkt"))
     print(f"1..{len(scripts)}")

@@ -199,7 +199,7 @@ static void packet_in(struct script *s, char *p)
     w->codepoint = codepoint(&p);
     translate(s, p, text, sizeof text);
     wire_in_line(w, text, (int)s->line);
-    if (s->listening && text[0] == 'S') { /* the first answer needs the peer's MAC */
+    if (s->listening && wire_usage(w).connections > 0) { /* what it says needs the peer's MAC */
         s->listening = false;
         SCRIPT_ASSERT(s, wire_frame_out(w) && wire_asks(w), "no question for the MAC");
         wire_answer(w);

@@ -72,6 +72,41 @@ START_TEST(a_syn_that_finds_no_connection_is_dropped_and_counted)
 }
 END_TEST
 
+/* SYNs that nobody follows up cost an entry of the half-open table each, and nothing else. */
+START_TEST(half_open_is_a_limit_of_its_own_and_costs_nothing_else)
+{
+    struct utcp_config config = wire_config();
+
+    config.limits.half_open = 8;
+    wire_open(w, &config);
+    ck_assert_int_eq(utcp_listen(w->u, &w->own, WIRE_PORT, NULL), UTCP_OK);
+    w->own_port = WIRE_PORT;
+    for (unsigned i = 0; i < 8; i++) {
+        w->peer_port = (uint16_t)(40000 + i);
+        wire_in(w, "S 0 <mss 1460>");
+        wire_out(w, "S. 0 ack 1");
+    }
+    w->peer_port = 40008;
+    wire_in(w, "S 0 <mss 1460>");
+    wire_quiet(w);
+    ck_assert_uint_eq(wire_count(w, UTCP_N_limit_half_open), 1);
+    ck_assert_uint_eq(wire_usage(w).half_open, 8);
+    ck_assert_uint_eq(wire_usage(w).connections, 0);
+    ck_assert_uint_eq(wire_usage(w).segments, 0);
+    ck_assert_uint_eq(wire_usage(w).neighbours, 0);
+    w->peer_port = 40007; /* the last one's ACK comes: its place is free again */
+    wire_in(w, ". 1 ack 1 win 65535");
+    ck_assert(wire_frame_out(w) && wire_asks(w));
+    wire_answer(w);
+    (void)wire_event(w, UTCP_EV_ACCEPTED);
+    ck_assert_uint_eq(wire_usage(w).half_open, 7);
+    w->peer_port = 40008;
+    wire_in(w, "S 0 <mss 1460>");
+    wire_out(w, "S. 0 ack 1");
+    wire_close(w);
+}
+END_TEST
+
 START_TEST(ports_towards_one_destination_run_out_and_another_has_its_own)
 {
     struct utcp_config config = wire_config();
@@ -539,6 +574,7 @@ int main(void)
     tcase_add_test(tcase, bad_configurations_are_refused);
     tcase_add_test(tcase, no_connection_is_free);
     tcase_add_test(tcase, a_syn_that_finds_no_connection_is_dropped_and_counted);
+    tcase_add_test(tcase, half_open_is_a_limit_of_its_own_and_costs_nothing_else);
     tcase_add_test(tcase, ports_towards_one_destination_run_out_and_another_has_its_own);
     tcase_add_test(tcase, a_port_that_listens_is_not_used_to_connect);
     tcase_add_test(tcase, the_queue_of_a_connection_is_full_and_sendable_comes_at_half);

@@ -130,8 +130,6 @@ START_TEST(a_passive_open_answers_only_the_options_of_the_syn)
     w->own_port = WIRE_PORT;
     w->peer_port = 40000;
     wire_in(w, "S 0 <mss 1200, ts 9 0>");
-    wire_arp_out(w, ARP_REQUEST, WIRE_OWN, WIRE_PEER);
-    wire_arp_in(w, ARP_REPLY, WIRE_PEER, WIRE_OWN);
     wire_out(w, "S. 0 ack 1 <mss 1460, ts 0 9>");
     wire_close(w);
 }
@@ -144,8 +142,6 @@ START_TEST(a_syn_ack_is_repeated_when_the_syn_comes_again_or_time_is_up)
     w->own_port = WIRE_PORT;
     w->peer_port = 40000;
     wire_in(w, "S 0 <mss 1460>");
-    wire_arp_out(w, ARP_REQUEST, WIRE_OWN, WIRE_PEER);
-    wire_arp_in(w, ARP_REPLY, WIRE_PEER, WIRE_OWN);
     wire_out(w, "S. 0 ack 1");
     wire_in(w, "S 0 <mss 1460>");
     wire_out(w, "S. 0 ack 1");
@@ -154,6 +150,50 @@ START_TEST(a_syn_ack_is_repeated_when_the_syn_comes_again_or_time_is_up)
     wire_at(w, 100000);
     ck_assert_uint_eq(utcp_connections(w->u), 0); /* nobody was told, nothing stays */
     ck_assert_uint_eq(wire_usage(w).connections, 0);
+    ck_assert_uint_eq(wire_usage(w).half_open, 0);
+    wire_close(w);
+}
+END_TEST
+
+/* 1, 2, 4, 8 and 16 s apart; after another 32 s it is over. */
+START_TEST(a_syn_ack_without_an_answer_is_given_up_like_a_syn)
+{
+    static const uint64_t at_ms[] = {1000, 3000, 7000, 15000, 31000};
+
+    wire_open(w, NULL);
+    ck_assert_int_eq(utcp_listen(w->u, &w->own, WIRE_PORT, NULL), UTCP_OK);
+    w->own_port = WIRE_PORT;
+    w->peer_port = 40000;
+    wire_in(w, "S 0 <mss 1460>");
+    wire_out(w, "S. 0 ack 1");
+    for (unsigned i = 0; i < sizeof at_ms / sizeof at_ms[0]; i++) {
+        wire_at(w, at_ms[i] - 1);
+        wire_quiet(w);
+        wire_at(w, at_ms[i]);
+        wire_out(w, "S. 0 ack 1");
+    }
+    wire_at(w, 62999);
+    ck_assert_uint_eq(wire_usage(w).half_open, 1);
+    wire_at(w, 63000);
+    wire_quiet(w);
+    ck_assert_uint_eq(wire_usage(w).half_open, 0);
+    ck_assert_uint_eq(wire_count(w, UTCP_N_timeouts_syn), 5);
+    wire_close(w);
+}
+END_TEST
+
+START_TEST(an_address_that_is_removed_takes_its_half_open_entries_along)
+{
+    wire_open(w, NULL);
+    ck_assert_int_eq(utcp_listen(w->u, &w->own, WIRE_PORT, NULL), UTCP_OK);
+    w->own_port = WIRE_PORT;
+    w->peer_port = 40000;
+    wire_in(w, "S 0 <mss 1460>");
+    wire_out(w, "S. 0 ack 1");
+    ck_assert_int_eq(utcp_address_remove(w->u, w->now_ns, &w->own), UTCP_OK);
+    ck_assert_uint_eq(wire_usage(w).half_open, 0);
+    wire_at(w, 100000);
+    wire_quiet(w);
     wire_close(w);
 }
 END_TEST
@@ -756,6 +796,8 @@ int main(void)
     tcase_add_test(tcase, a_passive_open_is_shown_when_it_is_established);
     tcase_add_test(tcase, a_passive_open_answers_only_the_options_of_the_syn);
     tcase_add_test(tcase, a_syn_ack_is_repeated_when_the_syn_comes_again_or_time_is_up);
+    tcase_add_test(tcase, a_syn_ack_without_an_answer_is_given_up_like_a_syn);
+    tcase_add_test(tcase, an_address_that_is_removed_takes_its_half_open_entries_along);
     tcase_add_test(tcase, both_open_at_once);
     tcase_add_test(tcase, data_and_fin_on_the_syn_ack_are_taken);
     tcase_add_test(tcase, bytes_queued_before_the_syn_ack_go_out_with_the_ack);

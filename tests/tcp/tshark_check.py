@@ -2,8 +2,8 @@
 """An independent reader: what the stack and Linux said to each other, through tshark.
 
 usage: tshark_check.py TAP_LINUX     runs it with --pcap, then asks tshark for malformed packets,
-wrong checksums of ours and segments that acknowledge what was not seen. Exits 77 without tshark or
-without a TAP device.
+wrong checksums of ours and segments that acknowledge what was not seen. Skipped without tshark or without
+a TAP device (TAP says so; meson wants status 0 with it).
 """
 import shutil
 import subprocess
@@ -22,7 +22,7 @@ FILTERS = {
 
 def skip(why):
     print(f"1..0 # SKIP {why}")
-    sys.exit(77)
+    sys.exit(0)
 
 
 def count(capture, expression):

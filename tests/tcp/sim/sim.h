@@ -112,6 +112,7 @@ struct sim_pair {
 /* A world without dice, for the golden table: `flows` from host 0 to host 1 through one
  * bottleneck. */
 struct sim_scenario {
+    uint64_t seed; /* of the losses; from 1 on */
     uint64_t rtt_ns, bytes_per_s, bytes;
     uint32_t loss, queue_bytes, flows;
 };

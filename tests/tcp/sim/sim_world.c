@@ -372,5 +372,5 @@ bool sim_run(struct sim *sim, uint64_t seed, bool trace)
 
 bool sim_run_scenario(struct sim *sim, const struct sim_scenario *scenario)
 {
-    return run(sim, 1, false, scenario);
+    return run(sim, scenario->seed, false, scenario);
 }
