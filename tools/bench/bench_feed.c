@@ -1,6 +1,7 @@
 /* bench_feed.c - see bench_feed.h. */
 #include "tools/bench/bench_feed.h"
 
+#include "dataplane/chan_address.h"
 #include "tools/bench/bench_message.h"
 
 #include <unistd.h>
@@ -66,11 +67,25 @@ static bool make_messages(struct bench_feed *f)
     return true;
 }
 
+static bool put_addresses(struct bench_feed *f)
+{
+    for (uint32_t i = 0; i < f->config->n_addresses; i++) {
+        uint32_t entry;
+        if (!chan_address_put(f->control, &f->config->addresses[i].addr, 0, CHAN_ADDRESS_USE,
+                              &entry)) {
+            return false;
+        }
+    }
+    chan_addresses_end(f->control);
+    return true;
+}
+
 struct bench_feed *bench_feed_create(const struct bench_options *options, const char *run_dir,
                                      const struct dp_config *config, const struct ip_addr *target)
 {
     const struct chan_geometry geometry = {.n_slots = config->jobs_per_lane,
-                                           .arena_bytes = config->arena_bytes};
+                                           .arena_bytes = config->arena_bytes,
+                                           .n_addresses = config->addresses_per_lane};
     enum chan_found found;
     struct bench_feed *f = calloc(1, sizeof *f);
     if (!f) {
@@ -80,9 +95,9 @@ struct bench_feed *bench_feed_create(const struct bench_options *options, const 
     f->config = config;
     f->target = *target;
     int result = chan_control_open(run_dir, &geometry, &f->control, &found);
-    if (result != CHAN_OK || !make_messages(f)) {
+    if (result != CHAN_OK || !put_addresses(f) || !make_messages(f)) {
         (void)fprintf(stderr, "wirepost-bench: the channel: %s\n",
-                      result != CHAN_OK ? chan_error_text(result) : "its arena is too small");
+                      result != CHAN_OK ? chan_error_text(result) : "it is too small");
         bench_feed_destroy(f);
         return NULL;
     }

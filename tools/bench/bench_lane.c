@@ -126,6 +126,7 @@ static int make_sink(struct bench *b)
         .prefix4 = {.bytes = {10}, .family = 4},
         .prefix4_len = 8,
         .limits = {.connections = n,
+                   .half_open = n,
                    .addresses = 1,
                    .neighbours = b->options->addresses + 16,
                    .time_wait = 65536,

@@ -5,7 +5,7 @@
 #include "tcp/base.h"
 
 #define BENCH_SESSIONS_MAX  32768u
-#define BENCH_ADDRESSES_MAX 20000u
+#define BENCH_ADDRESSES_MAX 16000u
 
 struct bench_options {
     uint32_t size; /* bytes of a message */
