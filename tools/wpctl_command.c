@@ -97,7 +97,7 @@ static const struct wpctl_command commands[] = {
      "               kept; default: with what happens from now on\n"
      "  --type TYPE  only these: accepted, delivered, deferred, bounced, doubtful,\n"
      "               held, released, finished, dsn, decision, feedback, dnsbl,\n"
-     "               dataplane, drain; may be given again\n"
+     "               address, pool, dataplane, drain; may be given again\n"
      "  --no-follow  end after the last one that is kept",
      "wirepostctl events --type bounced,doubtful\n"
      "wirepostctl --json events --after 0 --no-follow > history.jsonl"},

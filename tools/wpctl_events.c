@@ -124,8 +124,8 @@ static void set_after(json_t *params, const char *text)
 static bool is_type(const char *text)
 {
     static const char *const types[] = {
-        "accepted", "delivered", "deferred", "bounced",  "doubtful", "held",      "finished",
-        "dsn",      "released",  "decision", "feedback", "dnsbl",    "dataplane", "drain"};
+        "accepted", "delivered", "deferred", "bounced", "doubtful", "held", "finished",  "dsn",
+        "released", "decision",  "feedback", "dnsbl",   "address",  "pool", "dataplane", "drain"};
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
         if (strcmp(types[i], text) == 0) {
             return true;
