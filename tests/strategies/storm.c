@@ -337,7 +337,7 @@ static void plan(struct storm *s, bool calm)
     struct strategy_split split;
 
     p.n = below(s, 8) == 0 ? below(s, 20000) : 1 + below(s, 300);
-    p.n_retries = below(s, 4) == 0 ? below(s, p.n + 1) : 0;
+    p.n_retries = below(s, 4) != 0 ? 0 : below(s, 2) == 0 ? p.n : below(s, p.n + 1);
     p.never_mailed_ppm = !calm && below(s, 30) == 0 ? 900000 : 10000;
     print_plan(s, &p);
     must(s, strategy_plan(s->engine, s->now_ms, &p, &split));

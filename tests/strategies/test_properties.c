@@ -74,7 +74,7 @@ START_TEST(a_storm_meets_every_reason_but_those_of_the_data_plane_and_of_no_rout
 {
     uint64_t n_cause[STRATEGY_CAUSES] = {0};
 
-    for (uint64_t seed = 1; seed <= 4; seed++) {
+    for (uint64_t seed = 1; seed <= 8; seed++) {
         struct world w;
         begin(&w, seed);
         blow(&w.storm, DECISIONS);
