@@ -277,6 +277,8 @@ void st_path_poll(struct strategy_engine *e, uint32_t path_id, uint32_t sender, 
     if (endpoint->reopened_ms > path->reopened_ms) {
         path->reopened_ms = endpoint->reopened_ms;
         path->breaker.former_per_h = fx_max32(st_pace_rate(&path->pace), path->warmup.cap / 24);
+        path->breaker.cause = STRATEGY_C_R_DNSBL; /* what keeps it half open (I10) */
+        path->breaker.evidence = endpoint->drain_evidence;
         st_breaker_half_open(path, now_ms);
     }
     st_breaker_poll(path, now_ms);

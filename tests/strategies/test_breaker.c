@@ -18,6 +18,7 @@ static struct st_path path_at_rate(uint32_t per_h)
 {
     struct st_path p = {0};
 
+    p.pace.half_ms = 30 * MINUTE_MS; /* strategy_limits_default */
     st_warmup_start(&p.warmup, T0 - 6 * HOUR_MS, false);
     for (uint64_t at = T0 - 6 * HOUR_MS; at < T0; at += MINUTE_MS)
         st_pace_use(&p.pace, at, per_h / 60);
