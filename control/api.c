@@ -118,6 +118,8 @@ static const char *const events_params[] = {"after", "types", "follow", NULL};
 static const char *const name_params[] = {"name", NULL};
 static const char *const sender_params[] = {"sender", NULL};
 static const char *const strategy_set_params[] = {"sender", "strategy", NULL};
+static const char *const dkim_rotate_params[] = {"sender",   "domain", "selector",
+                                                 "key_file", "force",  NULL};
 static const char *const flow_params[] = {"sender", "stream", "provider", NULL};
 static const char *const why_not_params[] = {"sender", "stream", "provider", "path", NULL};
 static const char *const simulate_params[] = {"sender", "stream",           "provider",
@@ -157,8 +159,10 @@ static const struct method methods[] = {
     {"strategy.explain", RPC_READER, api_strategy_explain, flow_params},
     {"strategy.why_not", RPC_READER, api_strategy_why_not, why_not_params},
     {"strategy.simulate", RPC_READER, api_strategy_simulate, simulate_params},
-    {"dkim.list", RPC_READER, api_dkim_list, none},
+    {"dkim.list", RPC_READER, api_dkim_list, sender_params},
     {"dkim.check", RPC_READER, api_dkim_check, sender_params},
+    {"dkim.reload", RPC_ADMIN, api_dkim_reload, sender_params},
+    {"dkim.rotate", RPC_ADMIN, api_dkim_rotate, dkim_rotate_params},
     {"dnsbl.list", RPC_READER, api_dnsbl_list, none},
     {"addresses.list", RPC_READER, api_addresses_list, addresses_list_params},
     {"addresses.add", RPC_ADMIN, api_addresses_add, addresses_add_params},

@@ -33,6 +33,8 @@ struct injection {
     uint64_t id;
     int64_t now_ms;
     struct idempotency key; /* key.key null: none */
+    struct signing *signing;
+    struct store_prefix prefix[STORE_PREFIXES];
     struct store_rcpt *rcpts;
     struct store_accept accept;
     char *event;
@@ -46,6 +48,7 @@ static void injection_free(struct injection *in)
     free(in->rcpts);
     free(in->event);
     wire_message_free(&in->wire);
+    signing_free(in->signing);
     free(in);
 }
 
@@ -291,7 +294,8 @@ static bool get_bytes(struct rpc_request *request)
 /* A lane must be able to hold it: its list of dots may be larger than itself. */
 static bool fits_a_lane(struct injection *in)
 {
-    uint64_t needed = in->wire.len + in->wire.n_stuff * sizeof in->wire.stuff[0] + JOB_STRINGS_MAX;
+    uint64_t needed = in->wire.len + in->wire.n_stuff * sizeof in->wire.stuff[0] + JOB_STRINGS_MAX +
+                      SIGNING_BYTES_MAX;
     if (needed <= in->request->ctl->config.dp.arena_bytes) {
         return true;
     }
@@ -346,7 +350,7 @@ static bool make_wire(struct injection *in, uint64_t id, int64_t now_ms)
     }
     free(request->raw);
     request->raw = NULL;
-    return add_unsubscribe(in);
+    return add_unsubscribe(in) && fits_a_lane(in);
 }
 
 /* ---- the key ----------------------------------------------------------------------------- */
@@ -458,10 +462,6 @@ static void give_to_store(struct injection *in)
     uint64_t id = in->id;
     int64_t now_ms = in->now_ms;
     enum store_status status = STORE_OK;
-    if (!fits_a_lane(in)) {
-        injection_free(in);
-        return;
-    }
     in->rcpts = ctl_must(calloc(in->n_recipients, sizeof in->rcpts[0]));
     for (uint32_t i = 0; i < in->n_recipients; i++) {
         in->rcpts[i] = (struct store_rcpt){
@@ -497,6 +497,7 @@ static void give_to_store(struct injection *in)
         .body = in->wire.data,
         .stuff = in->wire.stuff,
         .n_stuff = in->wire.n_stuff,
+        .prefix = {in->prefix[0], in->prefix[1]},
         .event_json = in->event,
         .note_name = in->key.key ? in->key.name : NULL,
         .note_text = in->key.key ? in->key.text : NULL,
@@ -511,36 +512,36 @@ static void give_to_store(struct injection *in)
 
 /* ---- DKIM -------------------------------------------------------------------------------- */
 
-static void on_signed(void *user, bool good)
+static void on_signed(void *user, const struct signing_result *result)
 {
     struct injection *in = user;
     if (in->request->ctl->stopping) {
         refuse_store(in->request, STORE_E_CLOSED);
         injection_free(in);
-    } else if (!good) {
-        rpc_error(in->request, RPC_E_OURS, "bad_message", where(in->request),
-                  "it cannot be signed: it has hundreds of header fields, or the key refuses");
+    } else if (!result->good) {
+        rpc_error(in->request, RPC_E_OURS, "not_possible", NULL,
+                  "it could not be signed: OpenSSL refused, or there is no memory");
         injection_free(in);
     } else {
+        memcpy(in->prefix, result->fields, sizeof in->prefix);
         give_to_store(in);
     }
 }
 
 static void sign_and_store(struct injection *in)
 {
-    struct ctl *ctl = in->request->ctl;
-    const struct ctl_sender *sender = &ctl->config.senders[in->sender];
-    const struct dkim_key *keys;
-    const char *refused;
-    uint32_t n = signing_keys(sender, &in->wire, &keys, &refused);
-    uint32_t flags = ctl_config_uses_ses(&ctl->config, sender) ? DKIM_DATES_CHANGE : 0;
-    if (refused) {
-        rpc_error(in->request, RPC_E_OURS, "bad_message", where(in->request), "%s", refused);
-        injection_free(in);
-    } else if (n > 0) {
-        signing_start(ctl, &in->wire, keys, n, in->now_ms / 1000, flags, on_signed, in);
-    } else {
+    char error[512];
+    switch (signing_begin(in->request->ctl, in->sender, &in->wire, in->now_ms / 1000, on_signed, in,
+                          &in->signing, error, sizeof error)) {
+    case SIGNING_NOT_WANTED:
         give_to_store(in);
+        break;
+    case SIGNING_BEGUN:
+        break;
+    case SIGNING_REFUSED:
+        rpc_error(in->request, RPC_E_OURS, "cannot_sign", where(in->request), "%s", error);
+        injection_free(in);
+        break;
     }
 }
 

@@ -28,6 +28,8 @@ void api_strategy_why_not(struct rpc_request *request);
 void api_strategy_simulate(struct rpc_request *request);
 void api_dkim_list(struct rpc_request *request);
 void api_dkim_check(struct rpc_request *request);
+void api_dkim_reload(struct rpc_request *request);
+void api_dkim_rotate(struct rpc_request *request);
 void api_dnsbl_list(struct rpc_request *request);
 void api_addresses_list(struct rpc_request *request);
 void api_addresses_add(struct rpc_request *request);

@@ -37,6 +37,7 @@ struct sts;
 struct addresses;
 struct ctl_lanes;
 struct decisions;
+struct dkim_ring;
 struct idempotency;
 struct dnsbl;
 struct plan;
@@ -71,6 +72,7 @@ struct ctl {
     struct pool_groups *pools;   /* of config.dp.pools */
     struct decisions *decisions; /* the decision library */
     struct dnsbl *dnsbl;
+    struct dkim_ring *dkim;          /* by sender */
     struct idempotency *idempotency; /* injections with a key that are under way */
     uv_timer_t sweep_timer;          /* of the keys */
     struct plan *plan;

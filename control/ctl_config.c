@@ -447,7 +447,7 @@ void ctl_config_free(struct ctl_config *config)
         }
         free(config->senders[i].domains);
         for (uint32_t k = 0; k < config->senders[i].n_dkim; k++) {
-            dkim_key_free(&config->senders[i].dkim[k]);
+            dkim_key_free(config->senders[i].dkim[k].key);
         }
         free(config->senders[i].dkim);
     }

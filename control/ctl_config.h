@@ -70,8 +70,18 @@ struct ctl_route {
     enum smtp_tls tls;
     enum tls_policy policy; /* of TLS, when there is any */
     char username[SMTP_CREDENTIAL_MAX], password[SMTP_CREDENTIAL_MAX]; /* "": no AUTH */
+    enum dkim_profile dkim; /* what is signed of mail that goes there; DKIM_PROFILES: nothing */
     uint32_t max_24h, max_per_h, max_per_s; /* mails that the account allows; 0: no limit */
     int32_t cost_ppm; /* of a mail, in millionths of its worth; -1: as its kind has it */
+};
+
+/* A key that signs mail of a sender. */
+struct ctl_dkim {
+    char domain[DKIM_DOMAIN_MAX], selector[DKIM_SELECTOR_MAX];
+    char identity[DKIM_IDENTITY_MAX]; /* i=; "": not said */
+    char key_file[CTL_PATH_MAX];
+    uint32_t expire_s; /* x=; 0: not said */
+    struct dkim_key *key;
 };
 
 struct ctl_sender {
@@ -84,7 +94,7 @@ struct ctl_sender {
     uint32_t shared[CTL_CHAIN_MAX]; /* shared routes, in the order to use them */
     uint32_t n_shared;
     bool fallback;         /* dedicated: shared routes while the own addresses are in trouble */
-    struct dkim_key *dkim; /* signs with those of the longest domain that From is aligned with */
+    struct ctl_dkim *dkim; /* null: its mail is not signed */
     uint32_t n_dkim;
     uint32_t v30;    /* mails of the last 30 days before it came here; UINT32_MAX: not known */
     uint32_t custom; /* route of strategy custom; UINT32_MAX: none */
@@ -160,8 +170,6 @@ void ctl_config_free(struct ctl_config *config);
 /* Index by name, or by the domain of a return path (a subdomain counts too); UINT32_MAX: none. */
 uint32_t ctl_config_sender(const struct ctl_config *config, const char *name);
 uint32_t ctl_config_route(const struct ctl_config *config, const char *name);
-/* Some of its mail may leave by SES, which writes Date and Message-ID anew. */
-bool ctl_config_uses_ses(const struct ctl_config *config, const struct ctl_sender *sender);
 uint32_t ctl_config_sender_of_domain(const struct ctl_config *config, const char *domain);
 
 #endif

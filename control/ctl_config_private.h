@@ -22,6 +22,16 @@ void ctl_config_parse_ses(struct ctl_parse *p, const char *path, json_t *object,
                           struct ctl_route *route);
 /* "relay.example", "relay.example:25": into route->host and port. */
 bool ctl_config_parse_authority(const char *text, uint16_t otherwise, struct ctl_route *route);
+/* The domain as DNS has it: lower case, A-labels; malloc'ed. Null: it is none. */
+char *ctl_config_domain_normal(const char *text);
+/* "dkim" of a sender: its keys are loaded. */
+void ctl_config_parse_dkim(struct ctl_parse *p, const char *path, json_t *object,
+                           struct ctl_sender *sender);
+/* Locked memory for all keys of the senders, before the first is loaded. */
+void ctl_config_dkim_memory(json_t *senders);
+/* "dkim" of a route; after its host. */
+void ctl_config_parse_route_dkim(struct ctl_parse *p, const char *path, json_t *object,
+                                 struct ctl_route *route);
 /* "senders"; after "pools" and "routes". */
 void ctl_config_parse_senders(struct ctl_parse *p);
 

@@ -216,7 +216,7 @@ static void parse_smtp(struct ctl_parse *p, const char *path, json_t *object,
         "type",    "url",       "connections", "messages_per_connection",
         "idle_ms", "tls",       "username",    "password_file",
         "max_24h", "max_per_h", "max_per_s",   "cost",
-        NULL};
+        "dkim",    NULL};
     config_check_keys(p->errors, path, object, keys);
     parse_url(p, path, object, route);
     parse_tls(p, path, object, route);
@@ -248,6 +248,7 @@ static void parse_route(struct ctl_parse *p, const char *name, json_t *object)
     } else {
         parse_smtp(p, path, object, route);
     }
+    ctl_config_parse_route_dkim(p, path, object, route);
     parse_limits(p, path, object, route);
     parse_cost(p, path, object, route);
 }

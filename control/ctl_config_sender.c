@@ -147,8 +147,7 @@ static void parse_pool(struct ctl_parse *p, const char *path, json_t *object,
     }
 }
 
-/* The domain as DNS has it: lower case, A-labels. */
-static char *domain_normal(const char *text)
+char *ctl_config_domain_normal(const char *text)
 {
     char mailbox[ADDRESS_MAX], error[256];
     struct address address;
@@ -158,60 +157,6 @@ static char *domain_normal(const char *text)
         return NULL;
     }
     return strdup(address.domain);
-}
-
-static void parse_key(struct ctl_parse *p, const char *path, json_t *object,
-                      struct dkim_key *ret_key)
-{
-    static const char *const keys[] = {"domain", "selector", "key_file", NULL};
-    char file[CTL_PATH_MAX], child[CONFIG_PATH_MAX], error[CTL_PATH_MAX + 128];
-    if (!json_is_object(object)) {
-        config_error_add(p->errors, path,
-                         "must be an object with \"domain\", \"selector\" and \"key_file\"");
-        return;
-    }
-    config_check_keys(p->errors, path, object, keys);
-    if (config_get_text(p->errors, path, object, "domain", true, ret_key->domain,
-                        sizeof ret_key->domain)) {
-        char *domain = domain_normal(ret_key->domain);
-        if (!domain) {
-            config_error_add(p->errors, config_path_join(child, path, "domain"),
-                             "must be a domain, such as \"example.com\"");
-        }
-        (void)snprintf(ret_key->domain, sizeof ret_key->domain, "%s", domain ? domain : "");
-        free(domain);
-    }
-    if (config_get_text(p->errors, path, object, "selector", true, ret_key->selector,
-                        sizeof ret_key->selector) &&
-        !config_name_valid(ret_key->selector)) {
-        config_error_add(p->errors, config_path_join(child, path, "selector"),
-                         "must be the part of the key's DNS name before ._domainkey");
-    }
-    if (config_get_text(p->errors, path, object, "key_file", true, file, sizeof file) &&
-        !dkim_key_read(file, ret_key, error, sizeof error)) {
-        config_error_add(p->errors, config_path_join(child, path, "key_file"), "%s", error);
-    }
-}
-
-static void parse_dkim(struct ctl_parse *p, const char *path, json_t *object,
-                       struct ctl_sender *sender)
-{
-    char list[CONFIG_PATH_MAX], child[CONFIG_PATH_MAX];
-    json_t *keys = json_object_get(object, "dkim");
-    size_t n = json_array_size(keys);
-    config_path_join(list, path, "dkim");
-    if (keys && (!json_is_array(keys) || n == 0 || n > CTL_DKIM_MAX)) {
-        config_error_add(p->errors, list, "must be a list of 1 to %u keys", CTL_DKIM_MAX);
-        return;
-    }
-    if (n > 0) {
-        sender->dkim = calloc(n, sizeof sender->dkim[0]);
-        INVARIANT(sender->dkim != NULL);
-    }
-    for (size_t i = 0; i < n; i++) {
-        parse_key(p, config_path_item(child, list, i), json_array_get(keys, i),
-                  &sender->dkim[sender->n_dkim++]);
-    }
 }
 
 static void parse_domains(struct ctl_parse *p, const char *path, json_t *object,
@@ -230,7 +175,7 @@ static void parse_domains(struct ctl_parse *p, const char *path, json_t *object,
     INVARIANT(sender->domains != NULL);
     for (size_t i = 0; i < n; i++) {
         const char *text = json_string_value(json_array_get(domains, i));
-        char *domain = text ? domain_normal(text) : NULL;
+        char *domain = text ? ctl_config_domain_normal(text) : NULL;
         if (!domain) {
             config_error_add(p->errors, config_path_item(child, list, i),
                              "must be a domain, such as \"example.com\"");
@@ -265,7 +210,7 @@ static void parse_sender(struct ctl_parse *p, const char *name, json_t *object)
     parse_custom(p, path, object, sender);
     parse_volume(p, path, object, sender);
     parse_domains(p, path, object, sender);
-    parse_dkim(p, path, object, sender);
+    ctl_config_parse_dkim(p, path, object, sender);
     if (sender->strategy == STRATEGY_AUTO && !sender->has_pool && sender->n_shared == 0) {
         config_error_add(p->errors, path,
                          "strategy \"auto\" needs a \"pool\", \"shared\" routes, or both");
@@ -308,6 +253,7 @@ void ctl_config_parse_senders(struct ctl_parse *p)
                          CTL_SENDERS_MAX);
         return;
     }
+    ctl_config_dkim_memory(senders);
     p->config->senders = calloc(n, sizeof p->config->senders[0]);
     INVARIANT(p->config->senders != NULL);
     json_object_foreach(senders, name, object)
@@ -329,16 +275,6 @@ uint32_t ctl_config_sender(const struct ctl_config *config, const char *name)
     const struct ctl_sender *found =
         bsearch(&key, config->senders, config->n_senders, sizeof key, by_name);
     return found ? (uint32_t)(found - config->senders) : UINT32_MAX;
-}
-
-bool ctl_config_uses_ses(const struct ctl_config *config, const struct ctl_sender *sender)
-{
-    for (uint32_t i = 0; i < sender->n_shared; i++) {
-        if (config->routes[sender->shared[i]].type == CTL_ROUTE_SES) {
-            return true;
-        }
-    }
-    return sender->custom != UINT32_MAX && config->routes[sender->custom].type == CTL_ROUTE_SES;
 }
 
 static bool is_domain_or_below(const char *domain, const char *parent)

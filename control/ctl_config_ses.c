@@ -114,6 +114,7 @@ void ctl_config_parse_ses(struct ctl_parse *p, const char *path, json_t *object,
                                        "max_24h",
                                        "max_per_h",
                                        "cost",
+                                       "dkim",
                                        NULL};
     config_check_keys(p->errors, path, object, keys);
     parse_region(p, path, object, route);

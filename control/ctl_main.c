@@ -13,6 +13,7 @@
 #include "control/ctl.h"
 #include "control/destination.h"
 #include "control/dispatch.h"
+#include "control/dkim_ring.h"
 #include "control/dnsbl.h"
 #include "control/dp_process.h"
 #include "control/drain.h"
@@ -23,20 +24,18 @@
 #include "control/pools.h"
 #include "control/relay.h"
 #include "control/shaping.h"
-#include "control/signing.h"
 #include "control/sns.h"
 
 #include <errno.h>
 #include <getopt.h>
-#include <openssl/crypto.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
-#define SECURE_BYTES  (1u << 20)
 #define STOP_LOOK_MS  20
 #define SWEEP_MS      600000 /* old idempotency keys */
 #define SWEEP_MORE_MS 1000
@@ -263,6 +262,7 @@ static int open_parts(struct ctl *ctl)
     if ((status = open_spool(ctl)) != EX_OK) {
         return status;
     }
+    ctl->dkim = dkim_rings_open(ctl);
     ctl->shaping = shaping_new(error, sizeof error);
     if (!ctl->shaping) {
         return fail(EX_OSERR, error);
@@ -406,6 +406,7 @@ static void close_parts(struct ctl *ctl)
     free(ctl->rpc);
     plan_close(ctl->plan);
     dnsbl_close(ctl->dnsbl);
+    dkim_rings_close(ctl->dkim, ctl->config.n_senders);
     decisions_close(ctl->decisions);
     pools_close(ctl->pools, ctl->config.dp.n_pools);
     addresses_close(ctl->addresses);
@@ -427,13 +428,28 @@ static void raise_descriptor_limit(void)
     }
 }
 
+/* A process with private keys leaves no core dump, and other processes of its user cannot read its
+ * memory. */
+static void guard_keys(void)
+{
+    switch (dkim_key_memory_state()) {
+    case DKIM_MEMORY_NONE:
+        return;
+    case DKIM_MEMORY_LOCKED:
+        break;
+    case DKIM_MEMORY_UNLOCKED:
+        ctl_log(CTL_LOG_WARN, "private keys may be swapped out: raise RLIMIT_MEMLOCK", NULL);
+        break;
+    }
+    (void)prctl(PR_SET_DUMPABLE, 0);
+}
+
 static int run(const char *config_path)
 {
     static struct ctl ctl;
     static struct stop stop;
     static struct notify notify;
     static uv_loop_t loop;
-    (void)CRYPTO_secure_malloc_init(SECURE_BYTES, 16); /* private keys: locked, not in core dumps */
     int status = read_config(config_path, &ctl.config);
     if (status != EX_OK) {
         ctl_config_free(&ctl.config);
@@ -446,9 +462,7 @@ static int run(const char *config_path)
     if (getrandom(&ctl.random, sizeof ctl.random, 0) != sizeof ctl.random || ctl.random == 0) {
         ctl.random = (uint64_t)ctl.started_ms | 1;
     }
-    for (uint32_t i = 0; i < ctl.config.n_senders; i++) {
-        signing_sort(&ctl.config.senders[i]);
-    }
+    guard_keys();
     watch_signals(&ctl, &stop);
     status = open_parts(&ctl);
     if (status == EX_OK) {

@@ -11,6 +11,7 @@
 #include "control/plan.h"
 #include "control/relay.h"
 #include "control/shaping.h"
+#include "control/signing.h"
 
 #define TURN_MAX      128u /* items started in one turn of the loop, so that others get theirs */
 #define RESOLVING_MAX 4096u
@@ -225,9 +226,13 @@ static void add_targets(const struct ctl *ctl, struct job_draft *draft, struct t
 }
 
 /* To the lane, or back to the queue: false. */
-static bool submit(struct ctl *ctl, struct ctl_job *job, struct pick *pick, uint32_t lane)
+static bool submit(struct ctl *ctl, struct ctl_job *job, struct pick *pick, uint32_t lane,
+                   enum dkim_profile profile)
 {
     bool gone = false;
+    uint8_t prefix[SIGNING_BYTES_MAX];
+    pick->draft->prefix.data = prefix;
+    pick->draft->prefix.len = signing_read(ctl->store, job->message_id, profile, prefix);
     pick->draft->site = job_draft_add(pick->draft, pick->domain);
     job->planned = true;
     if (lanes_submit(ctl->lanes, lane, job, pick->draft, &gone)) {
@@ -280,7 +285,7 @@ static bool submit_from(struct ctl *ctl, struct ctl_job *job, struct pick *pick,
     job->source = address->addr;
     keep_targets(pick->draft, address->addr.family);
     (void)snprintf(job->endpoint, sizeof job->endpoint, "%s", endpoint);
-    return submit(ctl, job, pick, address->lane);
+    return submit(ctl, job, pick, address->lane, DKIM_PROFILE_ALL);
 }
 
 static bool submit_to_relay(struct ctl *ctl, struct ctl_job *job, struct pick *pick, uint32_t route)
@@ -288,7 +293,7 @@ static bool submit_to_relay(struct ctl *ctl, struct ctl_job *job, struct pick *p
     pick->draft->n_targets = 0; /* the relay is resolved when it is connected to */
     pick->draft->ehlo = job_draft_add(pick->draft, ctl->config.hostname);
     pick->draft->route = job_draft_add(pick->draft, ctl->config.routes[route].name);
-    return submit(ctl, job, pick, LANE_RELAY);
+    return submit(ctl, job, pick, LANE_RELAY, ctl->config.routes[route].dkim);
 }
 
 /* As many recipients as the decision allows; the others stay in the queue and ask again when this

@@ -116,7 +116,7 @@ struct dns_txt {
     bool found;
     uint32_t ttl_s;
     uint32_t n;
-    char text[8][512]; /* records that are longer are left out, and those with a NUL */
+    char text[8][1024]; /* records that are longer are left out, and those with a NUL */
 };
 typedef void (*dns_txt_fn)(void *user, const struct dns_txt *txt);
 void dns_txt(struct dns_resolver *resolver, const char *name, dns_txt_fn done, void *user);

@@ -7,6 +7,7 @@
 #define WIREPOST_JOB_H
 
 #include "control/queue.h"
+#include "control/store.h"
 #include "dataplane/channel.h"
 #include "strategies/engine.h"
 
@@ -40,7 +41,7 @@ struct ctl_job {
     bool ending;   /* its outcome is being made durable */
 
     uint32_t lane, slot; /* JOB_NO_LANE: not in a lane */
-    struct chan_range strings;
+    struct chan_range strings, prefix;
     struct lane_body *body; /* shared by the lane's jobs of one message */
 };
 
@@ -62,6 +63,7 @@ struct job_draft {
     uint32_t strings_len;
     uint32_t ehlo, mail_from, site; /* offsets in strings */
     uint32_t route;                 /* of LANE_RELAY: offset of its name */
+    struct store_prefix prefix;     /* header fields before the body */
     uint32_t recipients[CHAN_RCPT_MAX];
     uint8_t ret; /* DSN parameters (RFC 3461): as in the slot */
     uint32_t envid;

@@ -107,12 +107,16 @@ static void fill(const struct lane *lane, const struct ctl_job *job, const struc
     memcpy(slot->targets, draft->targets, draft->n_targets * sizeof draft->targets[0]);
     slot->strings = job->strings;
     memcpy(chan_control_bytes(lane->chan, job->strings), draft->strings, draft->strings_len);
+    if (job->prefix.len > 0) {
+        memcpy(chan_control_bytes(lane->chan, job->prefix), draft->prefix.data, draft->prefix.len);
+    }
     slot->ehlo = draft->ehlo;
     slot->mail_from = draft->mail_from;
     slot->site = draft->site;
     memcpy(slot->recipients, draft->recipients, job->n * sizeof draft->recipients[0]);
     memcpy(slot->recipient_index, job->index, job->n * sizeof job->index[0]);
     memcpy(slot->attempt, job->attempt, job->n * sizeof job->attempt[0]);
+    slot->prefix = job->prefix;
     slot->body = job->body->data;
     slot->stuff = job->body->stuff;
 }
@@ -124,6 +128,26 @@ static void keep(struct ctl_lanes *lanes, struct lane *lane, struct ctl_job *job
     lanes->n_jobs += lane->number != LANE_RELAY;
 }
 
+/* What no other job shares. */
+static bool own_ranges_alloc(struct chan_arena *arena, struct ctl_job *job,
+                             const struct job_draft *draft)
+{
+    if (!chan_arena_alloc(arena, draft->strings_len, &job->strings)) {
+        return false;
+    }
+    if (!chan_arena_alloc(arena, draft->prefix.len, &job->prefix)) {
+        chan_arena_free(arena, job->strings);
+        return false;
+    }
+    return true;
+}
+
+static void own_ranges_free(struct chan_arena *arena, const struct ctl_job *job)
+{
+    chan_arena_free(arena, job->strings);
+    chan_arena_free(arena, job->prefix);
+}
+
 bool lanes_submit(struct ctl_lanes *lanes, uint32_t lane, struct ctl_job *job,
                   const struct job_draft *draft, bool *ret_gone)
 {
@@ -131,13 +155,13 @@ bool lanes_submit(struct ctl_lanes *lanes, uint32_t lane, struct ctl_job *job,
     struct chan_arena *arena = chan_control_arena(l->chan);
     struct lane_body *body = body_find(l, job->message_id);
     *ret_gone = false;
-    if (!chan_arena_alloc(arena, draft->strings_len, &job->strings)) {
+    if (!own_ranges_alloc(arena, job, draft)) {
         l->waiting_for = job->message_id;
         return false;
     }
     body = body ? body : body_load(l, job->message_id, ret_gone);
     if (!body || !chan_control_alloc(l->chan, &job->slot)) {
-        chan_arena_free(arena, job->strings);
+        own_ranges_free(arena, job);
         if (body && body->refs == 0) {
             body->refs = 1;
             body_unref(l, body);
@@ -179,7 +203,7 @@ void lanes_release(struct ctl_lanes *lanes, struct ctl_job *job)
     }
     struct lane *lane = &lanes->list[job->lane];
     lane->jobs[job->slot] = NULL;
-    chan_arena_free(chan_control_arena(lane->chan), job->strings);
+    own_ranges_free(chan_control_arena(lane->chan), job);
     if (job->body) {
         body_unref(lane, job->body);
     }
@@ -226,6 +250,9 @@ static void adopt_slot(struct ctl_lanes *lanes, struct lane *lane, uint32_t inde
     job->slot = index;
     if (chan_control_bytes(lane->chan, slot->strings)) {
         job->strings = slot->strings;
+    }
+    if (chan_control_bytes(lane->chan, slot->prefix)) {
+        job->prefix = slot->prefix;
     }
     job->body = adopt_body(lane, slot);
     keep(lanes, lane, job);

@@ -89,15 +89,24 @@ struct store_rcpt {
 
 typedef void (*store_done_fn)(void *user, enum store_status status);
 
+/* Header fields made for a kind of route, that stand before the body on the wire (DKIM). */
+#define STORE_PREFIXES 2u /* kinds: enum dkim_profile */
+struct store_prefix {
+    const void *data;
+    size_t len; /* 0: there is none */
+};
+
 /* The message, its recipients, its body and the JSON of its event, all or nothing. Everything is
- * copied before it returns but `body`/`stuff`, which stay the caller's until `done`. Refused at
- * once (false, *ret_status) when the watermark or a limit says so; `done` is not called then. */
+ * copied before it returns but `body`, `stuff` and `prefix`, which stay the caller's until `done`.
+ * Refused at once (false, *ret_status) when the watermark or a limit says so; `done` is not called
+ * then. */
 struct store_accept {
     struct store_message message;
     const struct store_rcpt *recipients;
     const uint8_t *body;
     const uint32_t *stuff;
     uint32_t n_stuff;
+    struct store_prefix prefix[STORE_PREFIXES];
     const char *event_json; /* object without seq; the store gives it one; or null */
     const char *note_name, *note_text; /* a note that becomes durable with it; or null */
     store_done_fn done;
@@ -155,6 +164,9 @@ struct store_body {
     uint32_t n_stuff;
 };
 bool store_body_read(struct store *s, uint64_t id, struct store_body *body);
+
+/* Copies the prefix of this kind into room bytes when it fits; its length, 0: there is none. */
+size_t store_prefix_read(struct store *s, uint64_t id, uint32_t kind, void *data, size_t room);
 
 /* Events with seq > after (of one message when message_id is not 0), in order. */
 typedef bool (*store_event_fn)(void *user, uint64_t seq, uint64_t message_id, const char *json,

@@ -19,13 +19,9 @@
 #define HEADROOM_MIN (UINT64_C(64) << 20) /* of the map, for outcomes when accepts are refused */
 
 static const char *const db_names[STORE_DBS] = {
-    [DB_MESSAGE] = "message",
-    [DB_RCPT] = "rcpt",
-    [DB_BODY] = "body",
-    [DB_EVENT] = "event",
-    [DB_EVENT_BY_MESSAGE] = "event_by_message",
-    [DB_NOTE] = "note",
-    [DB_META] = "meta",
+    [DB_MESSAGE] = "message", [DB_RCPT] = "rcpt",   [DB_BODY] = "body",
+    [DB_PREFIX] = "prefix",   [DB_EVENT] = "event", [DB_EVENT_BY_MESSAGE] = "event_by_message",
+    [DB_NOTE] = "note",       [DB_META] = "meta",
 };
 
 /* ---- whole? ------------------------------------------------------------------------------ */

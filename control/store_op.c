@@ -119,7 +119,11 @@ static void give(struct store *s, struct store_op *op)
 /* Pages of the body, and what records and events take. */
 static uint64_t accept_bytes(const struct store_accept *a)
 {
-    return a->message.body_bytes + a->n_stuff * sizeof a->stuff[0] + 4096 +
+    uint64_t prefixes = 0;
+    for (uint32_t i = 0; i < STORE_PREFIXES; i++) {
+        prefixes += a->prefix[i].len;
+    }
+    return prefixes + a->message.body_bytes + a->n_stuff * sizeof a->stuff[0] + 4096 +
            (uint64_t)a->message.n_recipients * 512;
 }
 

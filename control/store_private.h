@@ -14,6 +14,7 @@
  *     message            id            -> message record
  *     rcpt               id, index     -> recipient record
  *     body               id            -> struct body_head, offsets of dots, wire form
+ *     prefix             id, kind      -> header fields before the body (kind: 1 byte)
  *     event              seq           -> message id (8 bytes), JSON
  *     event_by_message   id, seq       -> nothing
  *     note               name          -> text
@@ -23,7 +24,8 @@
  *
  * Invariants:
  *
- *  1. A message has all its recipients (index 0 to n - 1) and its body, or nothing of it is there.
+ *  1. A message has all its recipients (index 0 to n - 1), its body and its prefixes, or nothing of
+ * it is there.
  *  2. An event's number is greater than that of every event before it, also of those pruned.
  *  3. The map is larger than max_bytes by a headroom, and accepts are refused at max_bytes: an
  *     outcome always finds pages.
@@ -45,7 +47,17 @@
 #define STORE_VERSION  1u
 #define STORE_PROBE_MS 1000 /* after a failed write: how soon another one is tried */
 
-enum store_db { DB_MESSAGE, DB_RCPT, DB_BODY, DB_EVENT, DB_EVENT_BY_MESSAGE, DB_NOTE, DB_META, STORE_DBS };
+enum store_db {
+    DB_MESSAGE,
+    DB_RCPT,
+    DB_BODY,
+    DB_PREFIX,
+    DB_EVENT,
+    DB_EVENT_BY_MESSAGE,
+    DB_NOTE,
+    DB_META,
+    STORE_DBS
+};
 
 struct body_head {
     uint32_t n_stuff, pad;

@@ -181,6 +181,27 @@ bool store_body_read(struct store *s, uint64_t id, struct store_body *body)
     return found;
 }
 
+size_t store_prefix_read(struct store *s, uint64_t id, uint32_t kind, void *data, size_t room)
+{
+    uint8_t name[9];
+    size_t len = 0;
+    store_key64(name, id);
+    name[8] = (uint8_t)kind;
+    MDB_val key = {sizeof name, name}, value;
+    MDB_txn *txn = begin(s);
+    if (!txn) {
+        return 0;
+    }
+    if (mdb_get(txn, s->dbi[DB_PREFIX], &key, &value) == 0) {
+        len = value.mv_size;
+        if (len <= room) {
+            memcpy(data, value.mv_data, len);
+        }
+    }
+    end(s, txn);
+    return len;
+}
+
 /* ---- events ------------------------------------------------------------------------------ */
 
 static bool give_event(const MDB_val *value, uint64_t seq, store_event_fn fn, void *user)

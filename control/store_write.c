@@ -112,6 +112,28 @@ static int put_note(struct batch *b, const char *name, const char *text)
     return mdb_put(b->txn, b->s->dbi[DB_NOTE], &key, &value, 0);
 }
 
+static void prefix_key(uint8_t key[9], uint64_t id, uint32_t kind)
+{
+    store_key64(key, id);
+    key[8] = (uint8_t)kind;
+}
+
+static int put_prefixes(struct batch *b, const struct store_accept *a)
+{
+    int result = 0;
+    for (uint32_t i = 0; result == 0 && i < STORE_PREFIXES; i++) {
+        uint8_t key[9], *at;
+        if (a->prefix[i].len > 0) {
+            prefix_key(key, a->message.id, i);
+            result = put_reserved(b, DB_PREFIX, key, sizeof key, a->prefix[i].len, &at);
+        }
+        if (a->prefix[i].len > 0 && result == 0) {
+            memcpy(at, a->prefix[i].data, a->prefix[i].len);
+        }
+    }
+    return result;
+}
+
 static int put_accept(struct batch *b, const struct store_accept *a)
 {
     uint8_t key[8], *at;
@@ -123,6 +145,7 @@ static int put_accept(struct batch *b, const struct store_accept *a)
         store_message_encode(&a->message, at);
         result = put_body(b, a);
     }
+    result = result ? result : put_prefixes(b, a);
     for (uint32_t i = 0; result == 0 && i < a->message.n_recipients; i++) {
         result = put_rcpt(b, a->message.id, i, &a->recipients[i]);
     }
@@ -183,11 +206,23 @@ static int delete_recipients(struct batch *b, uint64_t id)
     return result == MDB_NOTFOUND ? 0 : result;
 }
 
+static int delete_prefixes(struct batch *b, uint64_t id)
+{
+    int result = 0;
+    for (uint32_t i = 0; result == 0 && i < STORE_PREFIXES; i++) {
+        uint8_t key[9];
+        prefix_key(key, id, i);
+        result = delete_key(b, DB_PREFIX, key, sizeof key);
+    }
+    return result;
+}
+
 static int delete_message(struct batch *b, uint64_t id)
 {
     uint8_t key[8];
     store_key64(key, id);
     int result = delete_recipients(b, id);
+    result = result ? result : delete_prefixes(b, id);
     result = result ? result : delete_key(b, DB_BODY, key, sizeof key);
     return result ? result : delete_key(b, DB_MESSAGE, key, sizeof key);
 }

@@ -119,14 +119,16 @@ class Appliance:
         return found
 
 
-def start_dns(netns, work, zones=None, hosts=None):
-    """dnsmasq as the only DNS server of the lab, with MX and A records for each zone, and an A record for each host."""
+def start_dns(netns, work, zones=None, hosts=None, texts=None):
+    """dnsmasq as the only DNS server of the lab, with MX and A records for each zone, an A record for each host, TXT for each text."""
     argv = ["dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts",
             f"--listen-address={DNS}", "--bind-interfaces", "--port=53", "--user=root",
             f"--pid-file={work}/dnsmasq.pid", "--local=/example/"]
     for domain, address in (zones or ZONES).items():
         argv += [f"--mx-host={domain},mx.{domain},10", f"--host-record=mx.{domain},{address}"]
     argv += [f"--host-record={name},{address}" for name, address in (hosts or {}).items()]
+    for name, text in (texts or {}).items():
+        argv += [f"--txt-record={name}," + ",".join(text[at:at + 250] for at in range(0, len(text), 250))]
     process = netns.start(argv, Path(work) / "dnsmasq.log")
     return process
 

@@ -10,7 +10,7 @@ WIREPOST_BUILD_PACKAGES=(
     libuv1-dev liblmdb-dev libunbound-dev libidn2-dev libmicrohttpd-dev libpsl-dev
 )
 WIREPOST_RUN_PACKAGES=(
-    curl iproute2 ethtool tcpdump tshark procps dnsmasq-base nsd ldnsutils openssl python3 python3-aiosmtpd python3-dkim python3-nacl
+    curl iproute2 ethtool tcpdump tshark procps dnsmasq-base nsd ldnsutils openssl python3 python3-aiosmtpd python3-dkim python3-nacl opendkim
     libdb5.3 libicu72 libnsl2
 )
 
