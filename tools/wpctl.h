@@ -73,6 +73,8 @@ int wpctl_strategy(int argc, char **argv);
 int wpctl_why(int argc, char **argv);
 int wpctl_stats(int argc, char **argv);
 int wpctl_events(int argc, char **argv);
+int wpctl_addresses(int argc, char **argv);
+int wpctl_pool(int argc, char **argv);
 int wpctl_lanes(int argc, char **argv);
 int wpctl_config(int argc, char **argv);
 int wpctl_drain(int argc, char **argv);

@@ -105,6 +105,36 @@ static const struct wpctl_command commands[] = {
      "State, load and counters of each lane; --json has all of them.",
      "wirepostctl lanes\n"
      "wirepostctl --json lanes | jq '.lanes[].tcp'"},
+    {"addresses", wpctl_addresses, "source addresses: add, drain, move, remove",
+     "addresses list [--pool NAME] [ADDRESS ...]\n"
+     "       wirepostctl [OPTIONS] addresses add --pool NAME --queue N [--port NAME]\n"
+     "       [--ehlo NAME] ADDRESS ...\n"
+     "       wirepostctl [OPTIONS] addresses drain | undrain | remove [--pool NAME]\n"
+     "       [ADDRESS ...]\n"
+     "       wirepostctl [OPTIONS] addresses move --queue N [--pool NAME]\n"
+     "       [ADDRESS ...]",
+     "ADDRESS is one, a range a-b or a prefix x/27, of IPv4 or IPv6. A drained address\n"
+     "gets nothing new; what runs is finished, then it is drained and may be removed.\n"
+     "One that moves to another queue is drained there first, of itself. The changes\n"
+     "hold over restarts; the configuration file is not written.\n\n"
+     "  --pool NAME   the pool to add to; else all addresses of this pool\n"
+     "  --queue N     the queue (lane) to use\n"
+     "  --port NAME   its port, when there are several\n"
+     "  --ehlo NAME   the EHLO name of a single address; default: the pool's",
+     "wirepostctl addresses add --pool acme --queue 1 192.0.2.64/27\n"
+     "wirepostctl addresses drain 192.0.2.70\n"
+     "wirepostctl addresses list --pool acme"},
+    {"pool", wpctl_pool, "pools of source addresses",
+     "pool list | add [--warmup on|off] NAME EHLO\n"
+     "       wirepostctl [OPTIONS] pool remove NAME\n"
+     "       wirepostctl [OPTIONS] pool assign SENDER NAME",
+     "add makes a pool without addresses; in EHLO {n} and {ip} stand for an address.\n"
+     "assign lets a sender use the addresses of a pool from now on. The changes hold\n"
+     "over restarts; the configuration file is not written.\n\n"
+     "  --warmup on|off  whether new addresses start with few mails a day; default: as\n"
+     "                   the strategies of the senders have it",
+     "wirepostctl pool add spring 'm{n}.spring.example'\n"
+     "wirepostctl pool assign acme spring"},
     {"config", wpctl_config, "the configuration in force, or a check of a file",
      "config get [POINTER]\n"
      "       wirepostctl [OPTIONS] config check FILE | -",
@@ -155,7 +185,7 @@ void wpctl_overview(bool to_stderr)
                 "Speaks to wirepostd over its control socket.\n\nCommands:\n",
                 out);
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
-        (void)fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].brief);
+        (void)fprintf(out, "  %-9s %s\n", commands[i].name, commands[i].brief);
     }
     (void)fputs("\nOptions, before the command:\n"
                 "  --socket PATH  the control socket; default: WIREPOST_SOCKET of the\n"

@@ -14,7 +14,7 @@ from fake_daemon import FakeDaemon, event, result  # noqa: E402
 from tap import expect, expect_equal  # noqa: E402
 
 ID = "01a2b3c4d5e6f708"
-COMMANDS = ["inject", "queue", "routes", "strategy", "why", "stats", "events", "lanes", "config", "drain", "version", "help"]
+COMMANDS = ["inject", "queue", "routes", "strategy", "why", "stats", "events", "lanes", "addresses", "pool", "config", "drain", "version", "help"]
 
 
 def ago(**span):
@@ -331,6 +331,36 @@ def manual_and_completion_know_every_command_and_option_that_help_tells(work, ct
         expect(f".It {status}\n" in manual, f"exit status {status} is not in the manual")
 
 
+def addresses_and_pools_are_shown_and_changed(work, ctl):
+    one = {"address": "192.0.2.10", "pool": "acme", "port": "wan0", "queue": 0, "lane": 0, "state": "up", "ehlo": "out-1.acme.example",
+           "added": False, "connections": 3, "messages": 1200}
+    other = one | {"address": "2001:db8:7::10", "queue": 1, "state": "drained", "added": True, "connections": 0, "messages": 0}
+    out = talk(ctl, work, ["addresses", "list", "--pool", "acme"], {"addresses": [one, other], "total": 2}, asked("addresses.list", {"pool": "acme"}))
+    expect_equal("table", out.splitlines(), [
+        "ADDRESS         POOL  PORT/QUEUE  STATE    FROM      EHLO                CONNECTIONS  MESSAGES",
+        "192.0.2.10      acme  wan0/0      up       file      out-1.acme.example            3     1,200",
+        "2001:db8:7::10  acme  wan0/1      drained  run time  out-1.acme.example            0         0"])
+    for words, method, params, done in [
+            (["add", "--pool", "acme", "--queue", "1", "--ehlo", "m.acme.example", "192.0.2.9"], "addresses.add",
+             {"pool": "acme", "queue": 1, "ehlo": "m.acme.example", "addresses": ["192.0.2.9"]}, "added"),
+            (["drain", "192.0.2.9", "192.0.2.64/27"], "addresses.drain", {"addresses": ["192.0.2.9", "192.0.2.64/27"]}, "draining"),
+            (["undrain", "--pool", "acme"], "addresses.undrain", {"pool": "acme"}, "in use again"),
+            (["move", "--port", "wan0", "--queue", "0", "192.0.2.9"], "addresses.move",
+             {"port": "wan0", "queue": 0, "addresses": ["192.0.2.9"]}, "moving"),
+            (["remove", "192.0.2.9"], "addresses.remove", {"addresses": ["192.0.2.9"]}, "leaving")]:
+        expect_equal("said", talk(ctl, work, ["addresses", *words], {"addresses": 4}, asked(method, params)), f"4 addresses: {done}\n")
+    pool = {"name": "late", "ehlo": "m{n}.late.example", "warmup": "on", "addresses": 12, "usable": 11, "senders": ["acme", "b"], "added": True}
+    out = talk(ctl, work, ["pool", "list"], {"pools": [pool]}, asked("pool.list", {}))
+    expect_equal("table", out.splitlines(), ["POOL  EHLO               WARM-UP  FROM      ADDRESSES  USABLE  SENDERS",
+                                            "late  m{n}.late.example  on       run time         12      11  acme b"])
+    talk(ctl, work, ["pool", "add", "--warmup", "on", "late", "m{n}.late.example"], pool,
+         asked("pool.add", {"warmup": True, "name": "late", "ehlo": "m{n}.late.example"}))
+    talk(ctl, work, ["pool", "remove", "late"], pool, asked("pool.remove", {"name": "late"}))
+    talk(ctl, work, ["pool", "assign", "acme", "late"], pool, asked("pool.assign", {"sender": "acme", "pool": "late"}))
+    for wrong in (["addresses"], ["addresses", "stop"], ["addresses", "move", "--queue", "x"], ["pool"], ["pool", "add", "a"], ["pool", "list", "--warmup", "x"]):
+        expect_equal(str(wrong), ctl.run(work / "nobody", *wrong)[0], 64)
+
+
 def the_socket_comes_from_the_option_else_from_the_environment(work, ctl):
     with FakeDaemon(work / "env", lambda r, raw: [result(r, {"version": "7", "protocol": 1})]) as fake:
         for argv, socket in (([], work / "env"), (["--socket", work / "env"], work / "nobody")):
@@ -378,7 +408,7 @@ def main():
              config_check_sends_the_file_and_names_what_is_wrong, config_check_tells_of_files_that_are_no_json_or_cannot_be_read,
              drain_starts_waits_and_ends, drain_wait_ends_early_only_when_a_timeout_was_asked_for, version_tells_of_both_programs,
              help_exists_for_every_command_with_an_example,
-             manual_and_completion_know_every_command_and_option_that_help_tells, the_socket_comes_from_the_option_else_from_the_environment],
+             addresses_and_pools_are_shown_and_changed, manual_and_completion_know_every_command_and_option_that_help_tells, the_socket_comes_from_the_option_else_from_the_environment],
             args, Ctl(args.build))
 
 
