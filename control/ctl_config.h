@@ -71,6 +71,7 @@ struct ctl_route {
     enum tls_policy policy; /* of TLS, when there is any */
     char username[SMTP_CREDENTIAL_MAX], password[SMTP_CREDENTIAL_MAX]; /* "": no AUTH */
     enum dkim_profile dkim; /* what is signed of mail that goes there; DKIM_PROFILES: nothing */
+    char token_file[CTL_PATH_MAX]; /* of a bearer token, in place of the password; "": none */
     uint32_t max_24h, max_per_h, max_per_s; /* mails that the account allows; 0: no limit */
     int32_t cost_ppm; /* of a mail, in millionths of its worth; -1: as its kind has it */
 };

@@ -15,6 +15,9 @@ struct ctl_parse {
 enum tls_wants ctl_config_parse_tls(struct ctl_parse *p, const char *path, json_t *object,
                                     enum tls_wants otherwise);
 void ctl_config_parse_routes(struct ctl_parse *p);
+/* User name, password, token. */
+void ctl_config_parse_login(struct ctl_parse *p, const char *path, json_t *object,
+                            struct ctl_route *route);
 /* "http". */
 void ctl_config_parse_http(struct ctl_parse *p);
 /* The keys of a route of type "ses" that others do not have. */

@@ -3,7 +3,6 @@
 #include "control/ctl_config_private.h"
 
 #include "control/address.h"
-#include "control/secret_file.h"
 
 #define PORT_SMTP  25u
 #define PORT_SMTPS 465u
@@ -98,63 +97,28 @@ static void parse_tls(struct ctl_parse *p, const char *path, json_t *object,
                            : "\"none\", \"may\", \"must\" or \"verify\"");
 }
 
-static bool has_control(const char *text)
+/* "ses_smtp": the region whose SMTP endpoint of SES it is, in place of "url". True: it is given. */
+static bool parse_ses_smtp(struct ctl_parse *p, const char *path, json_t *object,
+                           struct ctl_route *route)
 {
-    for (; *text; text++) {
-        if ((unsigned char)*text < 0x20 || *text == 0x7f) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* The first line of the file; never in an error or a log. */
-static bool read_secret(const char *file, char *buf, size_t buf_bytes, char *ret_error,
-                        size_t error_bytes)
-{
-    char text[4096];
-    if (secret_file_read(file, text, sizeof text, NULL, ret_error, error_bytes) < 0) {
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789-";
+    char *region = route->ses.region, child[CONFIG_PATH_MAX];
+    if (!config_get_text(p->errors, path, object, "ses_smtp", false, region,
+                         sizeof route->ses.region)) {
         return false;
     }
-    size_t len = strcspn(text, "\r\n");
-    text[len] = '\0';
-    bool good = len > 0 && len + 1 < buf_bytes && !has_control(text);
-    if (good) {
-        memcpy(buf, text, len + 1);
-    } else {
-        (void)snprintf(ret_error, error_bytes,
-                       "%s: its first line is no password of 1 to %zu bytes", file, buf_bytes - 2);
+    if (region[0] == '\0' || region[strspn(region, letters)] != '\0') {
+        config_error_add(p->errors, config_path_join(child, path, "ses_smtp"),
+                         "must be the name of a region, such as \"eu-west-1\"");
     }
-    explicit_bzero(text, sizeof text);
-    return good;
-}
-
-static void parse_credentials(struct ctl_parse *p, const char *path, json_t *object,
-                              struct ctl_route *route)
-{
-    char file[CTL_PATH_MAX], child[CONFIG_PATH_MAX], error[CTL_PATH_MAX + 128];
-    bool named = config_get_text(p->errors, path, object, "username", false, route->username,
-                                 sizeof route->username);
-    bool secret =
-        config_get_text(p->errors, path, object, "password_file", false, file, sizeof file);
-    if (named != secret) {
-        config_error_add(p->errors, path, "\"username\" and \"password_file\" belong together");
-        return;
+    if (json_object_get(object, "url")) {
+        config_error_add(p->errors, config_path_join(child, path, "url"),
+                         "\"ses_smtp\" says it already");
     }
-    if (!named) {
-        return;
-    }
-    if (has_control(route->username)) {
-        config_error_add(p->errors, config_path_join(child, path, "username"),
-                         "has a control character in it");
-    }
-    if (route->policy != TLS_POLICY_VERIFY) {
-        config_error_add(p->errors, config_path_join(child, path, "tls"),
-                         "must be \"verify\" for a route with a password");
-    }
-    if (!read_secret(file, route->password, sizeof route->password, error, sizeof error)) {
-        config_error_add(p->errors, config_path_join(child, path, "password_file"), "%s", error);
-    }
+    (void)snprintf(route->host, sizeof route->host, "email-smtp.%s.amazonaws.com", region);
+    route->port = PORT_SMTPS;
+    route->tls = SMTP_TLS_IMPLICIT;
+    return true;
 }
 
 static void parse_type(struct ctl_parse *p, const char *path, json_t *object,
@@ -213,14 +177,17 @@ static void parse_smtp(struct ctl_parse *p, const char *path, json_t *object,
                        struct ctl_route *route)
 {
     static const char *const keys[] = {
-        "type",    "url",       "connections", "messages_per_connection",
-        "idle_ms", "tls",       "username",    "password_file",
-        "max_24h", "max_per_h", "max_per_s",   "cost",
-        "dkim",    NULL};
+        "type",       "url",       "connections",      "messages_per_connection",
+        "idle_ms",    "tls",       "username",         "password_file",
+        "max_24h",    "max_per_h", "max_per_s",        "cost",
+        "token_file", "ses_smtp",  "credentials_file", "dkim",
+        NULL};
     config_check_keys(p->errors, path, object, keys);
-    parse_url(p, path, object, route);
+    if (!parse_ses_smtp(p, path, object, route)) {
+        parse_url(p, path, object, route);
+    }
     parse_tls(p, path, object, route);
-    parse_credentials(p, path, object, route);
+    ctl_config_parse_login(p, path, object, route);
 }
 
 static void parse_route(struct ctl_parse *p, const char *name, json_t *object)

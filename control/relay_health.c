@@ -4,8 +4,10 @@
 #include "control/ses.h"
 #include "control/ses_api.h"
 
-#define CLEAR_MS  600000
-#define LINE_FULL 256u /* jobs of one route that wait or run; more stay in the queue */
+#define CLEAR_MS 600000
+#define LINE_MIN                                                                                   \
+    256u /* jobs of one route that wait or run, or two for each connection; more stay in the queue \
+          */
 
 void relay_route_good(struct relay_route *route)
 {
@@ -83,8 +85,9 @@ void relay_route_bad(struct relay_route *route, const char *why)
     route->failed++;
     route->probing = false;
     (void)snprintf(route->last, sizeof route->last, "%s", why);
-    if (++route->failures < RELAY_FAILURES && route->down_until_ms == 0) {
-        return;
+    bool is_down = (int64_t)uv_now(route->relays->ctl->loop) < route->down_until_ms;
+    if (is_down || (++route->failures < RELAY_FAILURES && route->down_until_ms == 0)) {
+        return; /* what was under way when it went down says nothing new */
     }
     int64_t wait_ms = RELAY_DOWN_MS;
     for (uint32_t i = 0; i < route->downs && wait_ms < RELAY_DOWN_MS_MAX; i++) {
@@ -113,8 +116,10 @@ enum relay_health relay_health(const struct relays *relays, uint32_t route)
  * another. */
 static uint32_t line_max(const struct relay_route *route)
 {
-    uint64_t most = route->config->connections + 2 * route->rate.rate_milli / 1000 + 1;
-    return route->rate.limit_milli > 0 && most < LINE_FULL ? (uint32_t)most : LINE_FULL;
+    uint32_t connections = route->config->connections;
+    uint32_t full = 2 * connections > LINE_MIN ? 2 * connections : LINE_MIN;
+    uint64_t paced = connections + 2 * route->rate.rate_milli / 1000 + 1;
+    return route->rate.limit_milli > 0 && paced < full ? (uint32_t)paced : full;
 }
 
 bool relay_has_room(const struct relays *relays, uint32_t route)

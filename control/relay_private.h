@@ -1,5 +1,5 @@
 /* relay_private.h - between relay.c (routes and their lines), relay_health.c, relay_session.c
- * (connections), relay_tls.c, and ses*.c. */
+ * (connections), relay_auth.c, relay_tls.c, and ses*.c. */
 #ifndef WIREPOST_RELAY_PRIVATE_H
 #define WIREPOST_RELAY_PRIVATE_H
 
@@ -43,6 +43,7 @@ struct relay_session {
     uint32_t handles;   /* of uv that are not closed yet */
     bool writing, torn; /* torn: bytes of a transaction that has ended are still to be written */
     struct smtp_client client;
+    char *token; /* for XOAUTH2, while client may say it; null: none */
     bool tls_on; /* tls stands between client and tcp */
     struct tls_client tls;
     struct tls_block *block; /* being written */
@@ -130,6 +131,14 @@ bool relay_session_next_piece(struct relay_session *session, struct smtp_piece *
 /* Only one write is under way at a time; the bytes stay where they are until then. */
 void relay_session_write(struct relay_session *session, const uint8_t *data, uint32_t len);
 uint64_t relay_now_ns(void);
+
+/* ---- relay_auth.c ---- */
+
+void relay_hmac_md5(const char *key, const uint8_t *message, size_t len, uint8_t ret_mac[16]);
+/* The route's token as its file has it now; null when it has no file. False with a sentence. */
+bool relay_token_read(const struct ctl_route *config, char **ret_token, char *ret_why,
+                      size_t why_bytes);
+void relay_token_free(char *token);
 
 /* ---- relay_tls.c ---- */
 

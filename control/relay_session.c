@@ -42,6 +42,7 @@ static void on_closed(uv_handle_t *handle)
     if (s->tls_on) {
         tls_client_free(&s->tls);
     }
+    relay_token_free(s->token);
     free(s);
     relay_run(route);
 }
@@ -116,6 +117,18 @@ static bool start(struct relay_session *s)
     return true;
 }
 
+/* The SMTP endpoint of SES says so after DATA. */
+static bool is_too_fast(const struct smtp_reply *reply)
+{
+    return reply->code == 454 && strstr(reply->text, "Maximum sending rate") != NULL;
+}
+
+static void slow_down(struct relay_route *route)
+{
+    struct ctl *ctl = route->relays->ctl;
+    relay_rate_cut(&route->rate, uv_now(ctl->loop), ctl_random(ctl));
+}
+
 /* The engine's results go into the slot, which is done. */
 static void job_done(struct relay_session *s)
 {
@@ -129,6 +142,9 @@ static void job_done(struct relay_session *s)
             .kind = (uint8_t)rcpt->kind, .stage = rcpt->reply.stage, .code = rcpt->reply.code};
         memcpy(result->enhanced, rcpt->reply.enhanced, sizeof result->enhanced);
         (void)snprintf(result->text, sizeof result->text, "%s", rcpt->reply.text);
+        if (is_too_fast(&rcpt->reply)) {
+            slow_down(s->route);
+        }
     }
     slot->peer = s->addresses.targets[s->target].addr;
     slot->peer_port = s->route->config->port;
@@ -457,7 +473,9 @@ static void configure(struct relay_session *s)
     const struct smtp_options options = {
         .tls = relay_route_tls(s->route),
         .username = login ? config->username : NULL,
-        .password = login ? config->password : NULL,
+        .password = login && !s->token ? config->password : NULL,
+        .token = s->token,
+        .hmac_md5 = relay_hmac_md5,
     };
     smtp_client_configure(&s->client, relay_now_ns(), &options);
 }
@@ -482,13 +500,16 @@ static void on_connected(uv_connect_t *connect, int status)
     run(s);
 }
 
+/* token: taken over. */
 static struct relay_session *session_new(struct relay_route *route,
-                                         const struct dns_answer *addresses, uint32_t slot)
+                                         const struct dns_answer *addresses, uint32_t slot,
+                                         char *token)
 {
     uv_loop_t *loop = route->relays->ctl->loop;
     struct relay_session *s = ctl_must(calloc(1, sizeof *s));
     s->route = route;
     s->slot = slot;
+    s->token = token;
     memcpy(&s->addresses, addresses,
            offsetof(struct dns_answer, targets) +
                addresses->n_targets * sizeof addresses->targets[0]);
@@ -505,13 +526,24 @@ static struct relay_session *session_new(struct relay_route *route,
 void relay_session_open(struct relay_route *route, const struct dns_answer *addresses,
                         uint32_t slot)
 {
-    connect_next(session_new(route, addresses, slot));
+    char why[SMTP_TEXT_MAX], *token;
+    if (relay_token_read(route->config, &token, why, sizeof why)) {
+        connect_next(session_new(route, addresses, slot, token));
+        return;
+    }
+    relay_fail(route, slot, OUTCOME_DEFERRED, OUTCOME_STAGE_AUTH, why);
+    relay_route_bad(route, why);
 }
 
 void relay_session_test(struct relay_route *route, const struct dns_answer *addresses,
                         relay_test_fn done, void *user)
 {
-    struct relay_session *s = session_new(route, addresses, RELAY_NO_SLOT);
+    char why[SMTP_TEXT_MAX], *token;
+    if (!relay_token_read(route->config, &token, why, sizeof why)) {
+        done(user, false, why, 0);
+        return;
+    }
+    struct relay_session *s = session_new(route, addresses, RELAY_NO_SLOT, token);
     s->test = done;
     s->test_user = user;
     connect_next(s);

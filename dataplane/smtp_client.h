@@ -38,6 +38,7 @@
 #define SMTP_ROOM_MIN        512u
 #define SMTP_CHUNK_MAX       1048576u /* bytes of a BDAT chunk */
 #define SMTP_CREDENTIAL_MAX  160u     /* bytes of a user name or a password, with NUL */
+#define SMTP_TOKEN_MAX       4096u    /* bytes of a bearer token, with NUL */
 #define SMTP_ENVID_MAX       100u     /* of its xtext (RFC 3461 4.4) */
 #define SMTP_ORCPT_MAX       500u     /* of its xtext (RFC 3461 4.2) */
 
@@ -72,6 +73,8 @@ struct smtp_timeouts {
 #define SMTP_EXT_REQUIRETLS 256u  /* RFC 8689 */
 #define SMTP_EXT_AUTH_PLAIN 512u  /* RFC 4954, RFC 4616 */
 #define SMTP_EXT_AUTH_LOGIN 1024u /* its old and widespread sister without a standard */
+#define SMTP_EXT_AUTH_CRAM  2048u /* CRAM-MD5: RFC 2195 */
+#define SMTP_EXT_AUTH_OAUTH 4096u /* XOAUTH2, as Google and Microsoft describe it */
 
 enum smtp_tls {
     SMTP_TLS_NONE,     /* never asked for */
@@ -79,6 +82,10 @@ enum smtp_tls {
     SMTP_TLS_MUST,     /* STARTTLS, or nothing is said (RFC 7672, 8461, 8689) */
     SMTP_TLS_IMPLICIT, /* before the greeting (RFC 8314 3.3) */
 };
+
+/* HMAC-MD5 (RFC 2104) of a message, for CRAM-MD5: the engine has no hash of its own. */
+typedef void (*smtp_hmac_md5_fn)(const char *key, const uint8_t *message, size_t len,
+                                 uint8_t ret_mac[16]);
 
 /* Zero is a session in clear with DATA. */
 struct smtp_options {
@@ -88,6 +95,8 @@ struct smtp_options {
     uint32_t probe_ms;    /* RSET first when the session was idle for longer; 0: never */
     const char *username; /* AUTH, only over verified TLS; null: none; by reference */
     const char *password;
+    const char *token;         /* in place of the password: a bearer token for XOAUTH2 */
+    smtp_hmac_md5_fn hmac_md5; /* null: no CRAM-MD5 */
 };
 
 /* The reply behind a result. code 0: no reply (timeout, connection lost, our own decision). */

@@ -17,6 +17,7 @@
     X(TLS, "waiting for the TLS handshake", STARTTLS, t->starttls_ms)                              \
     X(AUTH, "waiting for the reply to AUTH", AUTH, t->auth_ms)                                     \
     X(AUTH_USER, "waiting for the reply to the user name", AUTH, t->auth_ms)                       \
+    X(AUTH_ANSWER, "waiting for the reply to the answer of AUTH", AUTH, t->auth_ms)                \
     X(AUTH_PASSWORD, "waiting for the reply to the password", AUTH, t->auth_ms)                    \
     X(READY, "idle", NONE, SMTP_MS_NEVER)                                                          \
     X(RSET, "waiting for the reply to RSET", RSET, t->rset_ms)                                     \
@@ -83,6 +84,9 @@ struct smtp_client {
     uint64_t body_sent;
     uint64_t body_due_ns; /* the message must have gone out by then */
     uint64_t chunk_end;   /* BDAT: bytes of the message, prefix included, before its end */
+
+    uint16_t auth_given;  /* XOAUTH2: bytes of its message that are said */
+    uint8_t auth_mac[16]; /* CRAM-MD5: the answer */
 
     bool said;          /* the one command of this state is out */
     bool early;         /* the reply coming in began while no command was unanswered */

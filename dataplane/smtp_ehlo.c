@@ -19,26 +19,33 @@ static uint64_t parse_size(const char *p)
     return value;
 }
 
+static bool is_keyword(const char *line, size_t len, const char *keyword)
+{
+    return strlen(keyword) == len && strncasecmp(keyword, line, len) == 0;
+}
+
 /* RFC 4954 4: mechanisms after spaces; "AUTH=" is what servers said before it, and some still do.
  */
 static uint32_t parse_auth(const char *p)
 {
+    static const struct {
+        const char *name;
+        uint32_t flag;
+    } known[] = {{"PLAIN", SMTP_EXT_AUTH_PLAIN},
+                 {"LOGIN", SMTP_EXT_AUTH_LOGIN},
+                 {"CRAM-MD5", SMTP_EXT_AUTH_CRAM},
+                 {"XOAUTH2", SMTP_EXT_AUTH_OAUTH}};
     uint32_t flags = 0;
     for (size_t len; *p; p += len) {
         p += strspn(p, " =");
         len = strcspn(p, " ");
-        if (len == 5 && strncasecmp(p, "PLAIN", len) == 0) {
-            flags |= SMTP_EXT_AUTH_PLAIN;
-        } else if (len == 5 && strncasecmp(p, "LOGIN", len) == 0) {
-            flags |= SMTP_EXT_AUTH_LOGIN;
+        for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+            if (is_keyword(p, len, known[i].name)) {
+                flags |= known[i].flag;
+            }
         }
     }
     return flags;
-}
-
-static bool is_keyword(const char *line, size_t len, const char *keyword)
-{
-    return strlen(keyword) == len && strncasecmp(keyword, line, len) == 0;
 }
 
 void smtp_ehlo_keyword(struct smtp_extensions *extensions, const char *line)

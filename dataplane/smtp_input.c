@@ -21,7 +21,7 @@ static bool takes_220(enum smtp_state state)
 static bool takes_3xx(enum smtp_state state)
 {
     return state == SMTP_STATE_DATA || state == SMTP_STATE_AUTH || state == SMTP_STATE_AUTH_USER ||
-           state == SMTP_STATE_AUTH_PASSWORD;
+           state == SMTP_STATE_AUTH_ANSWER || state == SMTP_STATE_AUTH_PASSWORD;
 }
 
 /* True when the reply cannot be an answer to what we said last, so that all after it would be
@@ -59,6 +59,7 @@ static void dispatch(struct smtp_client *c, uint64_t now_ns, const struct smtp_r
         break;
     case SMTP_STATE_AUTH:
     case SMTP_STATE_AUTH_USER:
+    case SMTP_STATE_AUTH_ANSWER:
     case SMTP_STATE_AUTH_PASSWORD:
         smtp_on_auth(c, now_ns, reply);
         break;

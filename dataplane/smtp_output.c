@@ -57,7 +57,7 @@ static bool say(struct smtp_client *c, const char *verb, const char *argument,
 
 static bool say_auth(struct smtp_client *c, struct smtp_piece *ret_piece)
 {
-    if (!may_say(c)) {
+    if (!smtp_auth_more(c) && !may_say(c)) {
         return false;
     }
     smtp_auth_line(c, smtp_scratch());
@@ -134,6 +134,7 @@ bool smtp_client_output(struct smtp_client *c, uint64_t now_ns, uint32_t room,
         return say(c, "STARTTLS", "", ret_piece);
     case SMTP_STATE_AUTH:
     case SMTP_STATE_AUTH_USER:
+    case SMTP_STATE_AUTH_ANSWER:
     case SMTP_STATE_AUTH_PASSWORD:
         return say_auth(c, ret_piece);
     case SMTP_STATE_RSET:

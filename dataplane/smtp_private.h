@@ -139,8 +139,11 @@ bool smtp_envelope_check(const struct smtp_transaction *t, uint32_t *ret_needs);
 /* The caller's promise about user name and password. */
 void smtp_auth_check(const struct smtp_options *options);
 void smtp_auth_begin(struct smtp_client *c, uint64_t now_ns);
-/* What is said in the states AUTH..., with its CRLF. */
-void smtp_auth_line(const struct smtp_client *c, struct smtp_line *line);
+/* What is said in the states AUTH..., with its CRLF; the next part of it when it is longer than a
+ * piece. */
+void smtp_auth_line(struct smtp_client *c, struct smtp_line *line);
+/* More of it is to be said. */
+bool smtp_auth_more(const struct smtp_client *c);
 void smtp_on_auth(struct smtp_client *c, uint64_t now_ns, const struct smtp_reply *reply);
 
 /* ---- smtp_output.c ----------------------------------------------------------------------- */

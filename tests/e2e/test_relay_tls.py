@@ -42,7 +42,7 @@ class Site:
     def inject(self, count):
         with self.lab.rpc() as rpc:
             for n in range(count):
-                data = corpus.make(49 if n == 0 else n, f"tls{n}", SENDER, f"r{n}@alpha.example")
+                data = corpus.make(49 if n == 0 else n, f"tls{len(self.expected)}", SENDER, f"r{n}@alpha.example")
                 rpc.inject(data, "small", SENDER, [f"r{n}@alpha.example"])
                 self.expected[verify.message_id(data)] = verify.digest(data)
 
@@ -72,6 +72,40 @@ def over_starttls_with_a_verified_name_the_password_is_said_and_mail_arrives(wor
         site.all_arrive(True, "small")
         shown = json.dumps(site.lab.rpc().call("config.get")) + json.dumps(site.lab.rpc().call("routes.list")) + site.lab.log.read_text()
         expect(PASSWORD not in shown and json.dumps(PASSWORD)[1:-1] not in shown, "the password is shown somewhere")
+
+
+def auth_cram_md5_is_used_where_nothing_else_is_offered(work, args):
+    with Netns() as netns:
+        site = Site(netns, work, args, {"url": f"smtp://{HOST}", "tls": "verify", "username": "small", "password_file": str(work / "secret")},
+                    "--password", PASSWORD, "--require", "--mechanism", "CRAM-MD5")
+        site.inject(10)
+        site.all_arrive(True, "small")
+
+
+def xoauth2_takes_a_long_token_from_a_file_that_is_read_anew(work, args):
+    with Netns() as netns:
+        (work / "token").touch(mode=0o600)
+        (work / "token").write_text("t" * 2600 + "\n")
+        (work / "right").write_text("t" * 2600 + "\n")
+        site = Site(netns, work, args, {"url": f"smtp://{HOST}", "tls": "verify", "username": "small", "token_file": str(work / "token"), "messages_per_connection": 5},
+                    "--password", work / "right", "--require", "--mechanism", "XOAUTH2")
+        site.inject(10)
+        site.all_arrive(True, "small")
+        for file in ("right", "token"):
+            (work / file).write_text("u" * 1800 + "\n")
+        wait_until("connections have ended", lambda: site.lab.rpc().call("routes.list")["routes"][0]["connections"] == 0, 20)
+        site.inject(7)
+        site.all_arrive(True, "small")
+        (work / "token").chmod(0o644)
+        with site.lab.rpc() as rpc:
+            test = rpc.call("routes.test", name="relay")
+            expect(not test["ok"] and "chmod 600" in test["text"], str(test))
+        (work / "token").chmod(0o600)
+        (work / "right").write_text("another\n")
+        with site.lab.rpc() as rpc:
+            test = rpc.call("routes.test", name="relay")
+            expect(not test["ok"] and "535" in test["text"], str(test))
+        expect("t" * 20 not in site.lab.log.read_text(), "a token is logged")
 
 
 def smtps_is_tls_from_the_beginning(work, args):
@@ -126,6 +160,8 @@ def main():
     args = tap.arguments(__doc__)
     require_root()
     tap.run([over_starttls_with_a_verified_name_the_password_is_said_and_mail_arrives,
+             auth_cram_md5_is_used_where_nothing_else_is_offered,
+             xoauth2_takes_a_long_token_from_a_file_that_is_read_anew,
              smtps_is_tls_from_the_beginning,
              a_certificate_of_another_name_or_authority_stops_verified_mail_and_nothing_leaves_in_clear,
              must_without_starttls_at_the_relay_sends_nothing,

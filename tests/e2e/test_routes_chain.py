@@ -1,5 +1,6 @@
 """Chains of routes, "shared": ["main", "ses"]: what fails is left at once, what comes back is used again, nothing is lost and every move
 is explained; a custom sender never uses one of them."""
+import os
 import sys
 from pathlib import Path
 
@@ -18,17 +19,17 @@ MAIN, OWN = "203.0.113.25", "203.0.113.26"
 class Chain(Site):
     """The stand-in, and aiosmtpd as the relay "main" and as the provider of a custom sender."""
 
-    def __init__(self, netns, work, args, shared, **more):
+    def __init__(self, netns, work, args, shared, main=None, **more):
         self.folders, self.processes = {}, {}
-        routes = {"main": {"type": "smtp", "url": f"smtp://{MAIN}", "idle_ms": 500, "connections": 20},
+        routes = {"main": {"type": "smtp", "url": f"smtp://{MAIN}", "idle_ms": 500, "connections": 20} | (main or {}),
                   "own": {"type": "smtp", "url": f"smtp://{OWN}", "idle_ms": 500}}
         super().__init__(netns, work, args, shared=shared, routes=routes, zones={"main.relay": MAIN}, **more)
 
-    def relay(self, name, address):
+    def relay(self, name, address, *flags):
         folder = self.work / name
         folder.mkdir(exist_ok=True)
         before = len(self.netns.processes)
-        self.folders[name] = appliance.start_maildir_server(self.netns, folder, address)[1]
+        self.folders[name] = appliance.start_maildir_server(self.netns, folder, address, *flags)[1]
         self.processes[name] = self.netns.processes[before]
 
     def stop_relay(self, name):
@@ -125,13 +126,48 @@ def a_custom_sender_never_uses_main_or_ses_whatever_fails(work, args):
         site.exact(site.by("own") + list(verify.from_maildir_log(direct)))
 
 
+def a_route_with_a_pace_keeps_to_it(work, args):
+    with Netns() as netns:
+        site = Chain(netns, work, args, ("main",), main={"max_per_s": 20})
+        site.relay("main", MAIN)
+        begin = ses_lab.now()
+        site.inject(80)
+        site.finish()
+        seconds = ses_lab.now() - begin
+        print(f"# 80 messages at 20 a second: {seconds:.1f} s")
+        expect(3.5 <= seconds < 12, f"{seconds:.1f} s")
+        site.exact(site.by("main"))
+
+
+def a_slow_relay_delays_no_other_however_many_transfers_wait_for_it(work, args):
+    """WIREPOST_PARALLEL=1000 makes it a measurement."""
+    parallel, delay = int(os.environ.get("WIREPOST_PARALLEL", "150")), 8
+    with Netns() as netns:
+        senders = {"quick": {"domains": ["quick.example"], "strategy": "shared", "shared": ["own"]}}
+        site = Chain(netns, work, args, ("main",), main={"connections": parallel}, senders=senders, jobs=4096)
+        site.relay("main", MAIN, "--delay", str(delay * max(1, parallel // 150)))
+        site.relay("own", OWN)
+        site.inject(parallel)
+        wait_until("all are under way", lambda: site.route("main")["connections"] >= parallel, 60)
+        begin = ses_lab.now()
+        site.inject(100, "beta.example", sender="quick", origin="news@quick.example")  # its own domain: delivery.in_flight_per_site
+        wait_until("the others", lambda: len(site.by("own")) == 100, 60, step=0.02)
+        seconds = ses_lab.now() - begin
+        print(f"# {parallel} transfers wait for a slow relay; 100 messages by another took {seconds:.2f} s")
+        expect_equal("slow ones done", len(site.by("main")), 0)
+        site.finish(120)
+        site.exact(site.all())
+
+
 def main():
     args = tap.arguments(__doc__)
     require_root()
     tap.run([main_fails_ses_takes_over_and_main_comes_back,
              an_account_that_is_paused_or_out_of_quota_is_left_at_once,
              getaccount_alone_says_that_the_account_is_shut_down,
-             a_custom_sender_never_uses_main_or_ses_whatever_fails], args, args)
+             a_custom_sender_never_uses_main_or_ses_whatever_fails,
+             a_route_with_a_pace_keeps_to_it,
+             a_slow_relay_delays_no_other_however_many_transfers_wait_for_it], args, args)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,12 @@
 
 Each message accepted is one line of JSON on --log, written after the file is on disk and before the
 250: {"at", "peer", "mail_from", "rcpt_to", "path", "bytes", "ehlo", "tls", "login"}. Run inside the test's namespace.
-With --cert it offers STARTTLS (or speaks TLS at once: --implicit), with --password it wants AUTH.
+With --cert it offers STARTTLS (or speaks TLS at once: --implicit), with --password it wants AUTH (XOAUTH2: the file of the token).
 """
 import argparse
 import asyncio
+import base64
+import hmac
 import itertools
 import json
 import os
@@ -21,8 +23,8 @@ from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 class MaildirHandler:
     """Keeps the exact bytes between DATA and the final dot, after removing dot-stuffing."""
 
-    def __init__(self, maildir, log):
-        self.maildir = Path(maildir)
+    def __init__(self, maildir, log, delay):
+        self.maildir, self.delay = Path(maildir), delay
         self.log = open(log, "a", encoding="utf-8", buffering=1)
         self.serial = itertools.count()
 
@@ -34,6 +36,7 @@ class MaildirHandler:
         return folder
 
     async def handle_DATA(self, _server, session, envelope):
+        await asyncio.sleep(self.delay)
         folder = self._folder(envelope.rcpt_tos[0])
         name = f"{time.time():.6f}.{os.getpid()}_{next(self.serial)}.wirepost"
         content = envelope.original_content
@@ -58,6 +61,38 @@ def tls_context(args):
     return context
 
 
+class Server(SMTP):
+    """AUTH may have 12288 bytes (RFC 4954 4)."""
+    line_length_limit = 12290
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.command_size_limits["AUTH"] = self.line_length_limit
+
+
+class Mechanisms:
+    """CRAM-MD5 (RFC 2195) and XOAUTH2, which aiosmtpd leaves to its users; --mechanism says which alone is offered."""
+
+    def __init__(self, password):
+        self.password = password
+
+    async def auth_CRAM__MD5(self, server, _args):
+        challenge = f"<{os.getpid()}.{time.time_ns()}@mx.receiver.example>".encode()
+        answer = await server.challenge_auth(challenge)
+        if not isinstance(answer, bytes):
+            return AuthResult(success=False)
+        user, _, mac = answer.partition(b" ")
+        good = hmac.compare_digest(mac.decode(), hmac.new(self.password.encode(), challenge, "md5").hexdigest())
+        return AuthResult(success=good, handled=False, auth_data=LoginPassword(user, b""))
+
+    async def auth_XOAUTH2(self, server, args):
+        parts = base64.b64decode(args[1], validate=True).split(b"\x01")
+        good = parts[1:] == [b"auth=Bearer " + Path(self.password).read_bytes().strip(), b"", b""]
+        if not good:
+            await server.challenge_auth(b'{"status":"400"}')
+        return AuthResult(success=good, handled=False, auth_data=LoginPassword(parts[0].removeprefix(b"user="), b""))
+
+
 def authenticator(password):
     def check(_server, _session, _envelope, _mechanism, data):
         good = isinstance(data, LoginPassword) and data.password.decode() == password
@@ -67,16 +102,22 @@ def authenticator(password):
 
 async def serve(args):
     loop = asyncio.get_running_loop()
-    handler = MaildirHandler(args.maildir, args.log)
+    handler = MaildirHandler(args.maildir, args.log, args.delay)
+    excluded = ()
+    if args.mechanism:
+        name = "auth_" + args.mechanism.replace("-", "__")
+        setattr(handler, name, getattr(Mechanisms(args.password), name))
+        excluded = ("LOGIN", "PLAIN")
     servers = []
     context = tls_context(args)
     for listen in args.listen:
         host, _, port = listen.rpartition(":")
         servers.append(await loop.create_server(
-            lambda: SMTP(handler, hostname="mx.receiver.example", enable_SMTPUTF8=True,
+            lambda: Server(handler, hostname="mx.receiver.example", enable_SMTPUTF8=True,
                          data_size_limit=args.size, loop=loop, timeout=300,
                          tls_context=None if args.implicit else context,
                          require_starttls=bool(args.require and context),
+                         auth_exclude_mechanism=excluded, command_call_limit=None,
                          authenticator=authenticator(args.password), auth_required=bool(args.password),
                          auth_require_tls=not args.implicit),
             host, int(port), backlog=512, ssl=context if args.implicit else None))
@@ -94,10 +135,11 @@ def main():
     parser.add_argument("--listen", action="append", required=True, metavar="ADDRESS:PORT")
     parser.add_argument("--maildir", required=True)
     parser.add_argument("--log", required=True)
-    for name in ("--cert", "--key", "--password"):
+    for name in ("--cert", "--key", "--password", "--mechanism"):
         parser.add_argument(name)
     for name in ("--implicit", "--require", "--tls-old"):
         parser.add_argument(name, action="store_true")
+    parser.add_argument("--delay", type=float, default=0, help="seconds before the reply to a message")
     parser.add_argument("--size", type=int, default=64 << 20)
     asyncio.run(serve(parser.parse_args()))
 

@@ -75,7 +75,7 @@ class StandIn:
 class Site:
     """wirepostd whose sender "small" has the stand-in as its only route, unless told otherwise."""
 
-    def __init__(self, netns, work, args, shared=("ses",), routes=None, run=True, env=None, zones=None, senders=None, route=None, arena_mb=None, **changes):
+    def __init__(self, netns, work, args, shared=("ses",), routes=None, run=True, env=None, zones=None, senders=None, route=None, arena_mb=None, jobs=None, **changes):
         self.netns, self.work = netns, Path(work)
         self.ses = StandIn(netns, work)
         if run:
@@ -89,8 +89,7 @@ class Site:
         config = appliance.configuration(
             work, delivery=DELIVERY, routes={"ses": route, "ses2": other} | (routes or {}), tls={"ca_file": str(self.ses.authority.cert)},
             senders={"small": {"domains": ["small.example"], "strategy": "shared", "shared": list(shared)}} | (senders or {}), **changes)
-        if arena_mb:
-            config["dataplane"]["arena_mb"] = arena_mb
+        config["dataplane"] |= {key: value for key, value in (("arena_mb", arena_mb), ("jobs", jobs)) if value}
         self.lab = appliance.Appliance(netns, args.build, work, config, env=env).start(lanes_up=bool(senders))
         self.expected, self.ids = {}, []
 

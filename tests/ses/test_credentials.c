@@ -1,6 +1,7 @@
 /* test_credentials.c - access keys from files, the environment and the metadata service. */
 #include "control/aws_credentials.h"
 #include "control/secret_file.h"
+#include "control/ses_smtp.h"
 #include "tests/control_lib/tap.h"
 
 #include <fcntl.h>
@@ -127,6 +128,26 @@ START_TEST(a_secret_that_others_may_read_is_refused_and_never_quoted)
 }
 END_TEST
 
+START_TEST(the_password_of_the_smtp_endpoint_is_derived_as_documented)
+{
+    /* by the steps of the developer guide, in Python's own hmac */
+    static const struct {
+        const char *secret, *region, *password;
+    } derived[] = {
+        {"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "eu-west-1",
+         "BMW5RDrXmmVs0lV7GpI4oLkHXpZ4stDsk6q91z1g38Pk"},
+        {"wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "us-east-1",
+         "BLBM/9hSUELfq8Gw+rU1YcBjkOxGbhT2XG763xVLGWL9"},
+        {"x", "ap-south-1", "BNWwoW0aqoOqGhCWafg1kzhVzj6WOjJ+67qEaXTIWk5+"},
+    };
+    for (size_t i = 0; i < sizeof derived / sizeof derived[0]; i++) {
+        char password[SES_SMTP_PASSWORD_MAX];
+        ck_assert(ses_smtp_password(derived[i].secret, derived[i].region, password));
+        ck_assert_str_eq(password, derived[i].password);
+    }
+}
+END_TEST
+
 int main(void)
 {
     TCase *tc = tcase_create("credentials");
@@ -134,6 +155,7 @@ int main(void)
     tcase_add_test(tc, what_is_incomplete_or_could_break_a_header_is_refused);
     tcase_add_test(tc, the_answer_of_the_metadata_service_needs_all_its_members);
     tcase_add_test(tc, the_environment_is_used_when_both_are_there);
+    tcase_add_test(tc, the_password_of_the_smtp_endpoint_is_derived_as_documented);
     tcase_add_test(tc, a_secret_that_others_may_read_is_refused_and_never_quoted);
     return tap_run("credentials", tc);
 }

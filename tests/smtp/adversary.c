@@ -250,6 +250,7 @@ static const char *good_reply(const struct adversary *a)
     case SMTP_STATE_AUTH:
         return "235 yes\r\n";
     case SMTP_STATE_AUTH_USER:
+    case SMTP_STATE_AUTH_ANSWER:
     case SMTP_STATE_AUTH_PASSWORD:
         return "334 \r\n";
     case SMTP_STATE_HELO:

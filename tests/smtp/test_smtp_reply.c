@@ -232,7 +232,7 @@ static const struct {
     {"STARTTLS", SMTP_EXT_STARTTLS, 0},
     {"DSN", SMTP_EXT_DSN, 0},
     {"AUTH", 0, 0},
-    {"AUTH CRAM-MD5 XOAUTH2", 0, 0},
+    {"AUTH CRAM-MD5 xoauth2 SCRAM-SHA-1", SMTP_EXT_AUTH_CRAM | SMTP_EXT_AUTH_OAUTH, 0},
     {"AUTH PLAIN", SMTP_EXT_AUTH_PLAIN, 0},
     {"auth login plain", SMTP_EXT_AUTH_PLAIN | SMTP_EXT_AUTH_LOGIN, 0},
     {"AUTH=LOGIN PLAINS", SMTP_EXT_AUTH_LOGIN, 0},

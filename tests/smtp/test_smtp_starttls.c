@@ -1,6 +1,8 @@
 /* test_smtp_starttls.c - STARTTLS, TLS before the greeting, and AUTH. */
 #include "tests/smtp/script.h"
 
+#include <check.h>
+
 #define N_OF(a) (int)(sizeof(a) / sizeof(a)[0])
 
 #define MAIL    "C: MAIL FROM:<from@me.example>\n"
@@ -15,7 +17,8 @@
 #define BY_US        "decided here, not by the server: "
 #define NOT_OFFERED  "starttls 0 4.7.4 " BY_US "TLS is required, and STARTTLS is not offered\n"
 #define UNSAFE       "auth 0 4.7.0 " BY_US "a password is not sent without TLS and a verified server\n"
-#define NO_MECHANISM "auth 0 4.7.0 " BY_US "neither AUTH PLAIN nor AUTH LOGIN is offered\n"
+#define NO_MECHANISM                                                                               \
+    "auth 0 4.7.0 " BY_US "no mechanism of AUTH is offered that fits what we have\n"
 
 #define MAY                                                                                        \
     {                                                                                              \
@@ -33,7 +36,30 @@
     {                                                                                              \
         .tls = SMTP_TLS_MUST, .username = "user", .password = "p\xc3\xa4ss"                        \
     }
+#define CRAM                                                                                       \
+    {                                                                                              \
+        .tls = SMTP_TLS_MUST, .username = "tim", .password = "tanstaaftanstaaf",                   \
+        .hmac_md5 = mac_of_rfc2195                                                                 \
+    }
+#define OAUTH                                                                                      \
+    {                                                                                              \
+        .tls = SMTP_TLS_MUST, .username = "user", .token = "ya29.Token"                            \
+    }
+#define RFC2195_CHALLENGE  "PDE4OTYuNjk3MTcwOTUyQHBvc3RvZmZpY2UucmVzdG9uLm1jaS5uZXQ+"
+#define RFC2195_ANSWER     "dGltIGI5MTNhNjAyYzdlZGE3YTQ5NWI0ZTZlNzMzNGQzODkw"
 #define VERIFIED(keywords) ASKED "V\nC: EHLO me.example\nS: 250-mx\nS: 250 " keywords "\n"
+
+/* Stands in for HMAC-MD5: the MAC of RFC 2195's example, for its key and challenge only. */
+static void mac_of_rfc2195(const char *key, const uint8_t *message, size_t len, uint8_t ret_mac[16])
+{
+    static const char challenge[] = "<1896.697170952@postoffice.reston.mci.net>";
+    static const uint8_t mac[16] = {0xb9, 0x13, 0xa6, 0x02, 0xc7, 0xed, 0xa7, 0xa4,
+                                    0x95, 0xb4, 0xe6, 0xe7, 0x33, 0x4d, 0x38, 0x90};
+    ck_assert_str_eq(key, "tanstaaftanstaaf");
+    ck_assert_uint_eq(len, sizeof challenge - 1);
+    ck_assert_int_eq(memcmp(message, challenge, len), 0);
+    memcpy(ret_mac, mac, sizeof mac);
+}
 
 static const struct script scripts[] = {
     /* ---- STARTTLS (RFC 3207) */
@@ -169,6 +195,37 @@ static const struct script scripts[] = {
     {.name = "no_password_without_a_mechanism_that_we_speak",
      .text = VERIFIED("AUTH CRAM-MD5") REFUSED(NO_MECHANISM),
      .options = LOGIN},
+    {.name = "auth_cram_md5_answers_the_challenge_with_a_mac", /* the example of RFC 2195 */
+     .text = VERIFIED("AUTH CRAM-MD5") "C: AUTH CRAM-MD5\nS: 334 " RFC2195_CHALLENGE
+                                       "\nC: " RFC2195_ANSWER "\nS: 235 ok\n! ready\n" MAIL,
+     .options = CRAM},
+    {.name = "auth_cram_md5_comes_after_the_others",
+     .text = VERIFIED("AUTH CRAM-MD5 LOGIN") "C: AUTH LOGIN\n",
+     .options = CRAM},
+    {.name = "a_refused_answer_to_a_challenge_defers",
+     .text =
+         VERIFIED("AUTH CRAM-MD5") "C: AUTH CRAM-MD5\nS: 334 " RFC2195_CHALLENGE
+                                   "\nC: " RFC2195_ANSWER "\nS: 535 no\n" REFUSED("auth 535 no\n"),
+     .options = CRAM},
+    {.name = "a_second_challenge_is_refused",
+     .text = VERIFIED("AUTH CRAM-MD5") "C: AUTH CRAM-MD5\nS: 334 " RFC2195_CHALLENGE
+                                       "\nC: " RFC2195_ANSWER
+                                       "\nS: 334 more\n" REFUSED("auth 334 more\n"),
+     .options = CRAM},
+    {.name = "auth_xoauth2_says_user_and_token",
+     .text = VERIFIED(
+         "AUTH PLAIN XOAUTH2") "C: AUTH XOAUTH2 dXNlcj11c2VyAWF1dGg9QmVhcmVyIHlhMjkuVG9rZW4BAQ==\n"
+                               "S: 235 ok\n! ready\n" MAIL,
+     .options = OAUTH},
+    {.name = "an_error_of_xoauth2_is_fetched_with_an_empty_line",
+     .text = VERIFIED(
+         "AUTH XOAUTH2") "C: AUTH XOAUTH2 dXNlcj11c2VyAWF1dGg9QmVhcmVyIHlhMjkuVG9rZW4BAQ==\n"
+                         "S: 334 eyJzdGF0dXMiOiI0MDAifQ==\nC: \nS: 535 5.7.8 expired\n" REFUSED(
+                             "auth 535 5.7.8 expired\n"),
+     .options = OAUTH},
+    {.name = "a_token_is_never_said_as_a_password",
+     .text = VERIFIED("AUTH PLAIN LOGIN") REFUSED(NO_MECHANISM),
+     .options = OAUTH},
     {.name = "no_password_in_clear",
      .text = GREETED "S: 250-mx\nS: 250 AUTH PLAIN\n" REFUSED(UNSAFE),
      .options = {.username = "user", .password = "pass"}},
