@@ -303,16 +303,19 @@ enum strategy_error strategy_why_not(struct strategy_engine *e, uint64_t now_ms,
 {
     struct st_context x = {0};
     struct strategy_plan plan = {.key = *key, .n = 0};
-    enum strategy_error error = find_flow(e, now_ms, key, &x);
-
-    if (error != STRATEGY_OK)
-        return error;
-    text[0] = '\0';
-    const struct st_sender *s = &e->senders[x.sender];
+    uint32_t sender = st_name_ok(key->sender) ? st_find(e, NAME_SENDER, 0, key->sender) : ST_NONE;
     uint32_t endpoint = st_name_ok(path) ? st_find(e, NAME_ENDPOINT, 0, path) : ST_NONE;
+
+    if (sender == ST_NONE)
+        return STRATEGY_E_UNKNOWN_SENDER;
+    const struct st_sender *s = &e->senders[sender];
     uint32_t slot = endpoint == ST_NONE ? ST_NONE : st_slot_of(s, endpoint);
     if (slot == ST_NONE)
         return STRATEGY_E_UNKNOWN_PATH;
+    enum strategy_error error = find_flow(e, now_ms, key, &x);
+    if (error != STRATEGY_OK)
+        return error;
+    text[0] = '\0';
     if (!st_eligible(e, s, slot)) {
         (void)snprintf(text, n_bytes, "strategy %s never uses %s routes",
                        strategy_kind_text((enum strategy_kind)s->kind),

@@ -240,8 +240,8 @@ static void do_why(struct policy *policy, const struct pj_node *node, uint64_t n
     struct strategy_record record;
 
     if (get_key(policy, node, &text, &key) &&
-        accept(policy, strategy_tick(policy->engine, now_ms)) &&
-        accept(policy, strategy_why(policy->engine, &key, &record)))
+        accept(policy, strategy_why(policy->engine, &key, &record)) &&
+        accept(policy, strategy_tick(policy->engine, now_ms)))
         policy_answer_why(policy, now_ms, &key, &record, out);
 }
 
