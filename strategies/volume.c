@@ -14,6 +14,7 @@
 #define DAYS_TO_LEAVE  14u
 #define PROVIDER_ENTER 100u
 #define PROVIDER_LEAVE 50u
+#define IDLE_DAYS_MAX  300u /* 30 days of mail, 255 of the counters */
 
 uint32_t st_n_addresses(const struct st_sender *sender)
 {
@@ -64,6 +65,8 @@ void st_volume_roll(struct st_sender *s, uint64_t now_ms)
 {
     uint32_t day = (uint32_t)(now_ms / DAY_MS);
 
+    if (s->day + IDLE_DAYS_MAX < day) /* nothing changes any more: no need to visit each */
+        s->day = day - IDLE_DAYS_MAX;
     while (s->day < day) {
         s->day++;
         s->v30 = estimate_v30(s);
